@@ -1,0 +1,1 @@
+"""Trip files in, hourly H3 tables out."""

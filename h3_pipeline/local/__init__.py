@@ -1,0 +1,1 @@
+"""The embedded stack: the object store's process and sample data."""

@@ -1,0 +1,97 @@
+"""Every setting, typed, read from the environment. Nothing else in the project reads `os.environ`."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from h3_pipeline.errors import SettingsError
+
+NATIVE_PORTS = (9000, 9440)
+"""Ports of ClickHouse's native protocol, which is never spoken HTTP to."""
+
+
+class Settings(BaseSettings):
+    """The project's settings. Field names are the environment variables' names, in lower case.
+
+    Build one with `Settings.load()`, which turns a bad value into one clear `SettingsError`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+
+    h3_pipeline_home: Path = Field(Path(".h3_pipeline"), description="Folder of all local state")
+    h3_pipeline_feeds: Path | None = Field(None, description="YAML file with the user's own feeds")
+    port: int = Field(3000, ge=1, le=65535, description="Port of the Dagster UI")
+
+    clickhouse_host: str | None = Field(None, description="Warehouse host; unset means the embedded engine")
+    clickhouse_port: int | None = Field(None, ge=1, le=65535, description="Native port, or an HTTP port")
+    clickhouse_http_port: int | None = Field(None, ge=1, le=65535, description="HTTP port; 8123, or 8443 when secure")
+    clickhouse_secure: bool = Field(False, description="Speak HTTPS to the warehouse")
+    clickhouse_user: str = "default"
+    clickhouse_password: SecretStr = SecretStr("")
+    clickhouse_secret_arn: str | None = Field(None, description="Secrets Manager secret with the password")
+    clickhouse_database: str = Field("h3_pipeline", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+    clickhouse_cluster: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")
+
+    aws_region: str = Field("us-east-1", validation_alias=AliasChoices("aws_region", "aws_default_region"))
+    s3_bucket: str = Field("trips-data-bucket", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    s3_endpoint_url: str | None = Field(None, description="S3 server other than AWS")
+    uploads_queue_url: str | None = Field(None, description="SQS queue with the bucket's event notifications")
+
+    h3_resolution: int = Field(10, ge=0, le=15, description="Base resolution of the trips' cells")
+    h3_rollup_resolutions: Annotated[tuple[int, ...], NoDecode] = Field(
+        (9, 8, 7, 6, 5), description="Resolutions of the hourly tables, comma-separated"
+    )
+    h3_max_reject_ratio: float = Field(0.5, ge=0, le=1, description="Refuse an upload with a larger share of bad rows")
+
+    @field_validator("h3_rollup_resolutions", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _rollups_are_coarser(self) -> Self:
+        resolutions = self.h3_rollup_resolutions
+        if not resolutions or any(not 0 <= r <= self.h3_resolution for r in resolutions):
+            raise ValueError(
+                f"H3_ROLLUP_RESOLUTIONS must be between 0 and H3_RESOLUTION ({self.h3_resolution}), not {resolutions}"
+            )
+        if len(set(resolutions)) != len(resolutions):
+            raise ValueError(f"H3_ROLLUP_RESOLUTIONS names a resolution twice: {resolutions}")
+        return self
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment.
+
+        Raises:
+            SettingsError: A variable has an unusable value; the message names it.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]).upper()
+            message = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"{name}: {message}" if name else message) from None
+
+    @cached_property
+    def home(self) -> Path:
+        """Absolute path of the folder of all local state."""
+        return self.h3_pipeline_home.expanduser().resolve()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the warehouse is the engine inside this process."""
+        return self.clickhouse_host is None
+
+    @property
+    def warehouse_http_port(self) -> int:
+        """The port to speak HTTP(S) to."""
+        if self.clickhouse_http_port is not None:
+            return self.clickhouse_http_port
+        if self.clickhouse_port is not None and self.clickhouse_port not in NATIVE_PORTS:
+            return self.clickhouse_port
+        return 8443 if self.clickhouse_secure else 8123
