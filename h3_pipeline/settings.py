@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         return self.clickhouse_host is None
 
     @property
+    def local_object_store(self) -> bool:
+        """Whether the bucket is on a local server that this project starts."""
+        return self.embedded and self.s3_endpoint_url is None
+
+    @property
     def warehouse_http_port(self) -> int:
         """The port to speak HTTP(S) to."""
         if self.clickhouse_http_port is not None:

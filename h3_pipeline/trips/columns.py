@@ -23,12 +23,16 @@ class Column:
     mappable: bool = False
 
 
+_TEXT = "LowCardinality(String)"
+
 TRIP_COLUMNS: tuple[Column, ...] = (
-    Column("upload", "LowCardinality(String)", "object key below uploads/"),
-    Column("upload_etag", "LowCardinality(String)", "version of the object (its ETag)"),
+    Column("upload", _TEXT, "object key below uploads/"),
+    Column("upload_etag", _TEXT, "version of the object (its ETag)"),
     Column("row_number", "UInt64", "1-based record number in the upload, header not counted"),
     Column("region", "LowCardinality(String)", "city or area; from the row, else from the feed, else ''", True),
-    Column("datasource", "LowCardinality(String)", "vendor or operator; from the row, else from the feed, else ''", True),
+    Column(
+        "datasource", "LowCardinality(String)", "vendor or operator; from the row, else from the feed, else ''", True
+    ),
     Column("started_at", "DateTime('UTC')", "departure, UTC", True),
     Column("ended_at", "Nullable(DateTime('UTC'))", "arrival, UTC", True),
     Column("utc_offset_minutes", "Int16", "local time minus UTC at the departure, minutes"),
@@ -37,7 +41,11 @@ TRIP_COLUMNS: tuple[Column, ...] = (
     Column("destination_lat", "Nullable(Float64)", "latitude of the destination, degrees, WGS 84", True),
     Column("destination_lng", "Nullable(Float64)", "longitude of the destination, degrees, WGS 84", True),
     Column("origin_h3", "UInt64", "H3 cell of the origin at the base resolution"),
-    Column("destination_h3", "Nullable(UInt64)", "H3 cell of the destination at the base resolution; NULL where there is no usable destination"),
+    Column(
+        "destination_h3",
+        "Nullable(UInt64)",
+        "H3 cell of the destination at the base resolution; NULL where there is no usable destination",
+    ),
     Column("distance_km", "Nullable(Float32)", "distance travelled, kilometres", True),
     Column("passenger_count", "Nullable(UInt8)", "passengers", True),
     Column("fare_amount", "Nullable(Float32)", "fare, in the feed's currency", True),
@@ -49,3 +57,6 @@ POINT_COLUMNS: tuple[str, ...] = ("origin_point", "destination_point")
 
 MAPPABLE_COLUMNS: tuple[str, ...] = tuple(c.name for c in TRIP_COLUMNS if c.mappable) + POINT_COLUMNS
 """What a feed may map a source column to."""
+
+PROCESSED_COLUMNS: tuple[str, ...] = tuple(c.name for c in TRIP_COLUMNS if c.name not in ("upload", "upload_etag"))
+"""Columns of a clean CSV, in order: those of ``trips`` but for the two that are the same in every row."""

@@ -1,0 +1,1 @@
+"""One ClickHouse client for the embedded engine and for a server."""

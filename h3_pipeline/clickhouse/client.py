@@ -1,0 +1,159 @@
+"""A ClickHouse connection: statements in, rows out, one clear error when the engine says no.
+
+The same class speaks to the embedded engine and to a server over HTTP, so everything above it is
+written once. Rows of trips do not pass through it: it carries SQL and small answers.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import h3
+import pandas as pd
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from h3_pipeline.errors import WarehouseError
+
+logger = logging.getLogger(__name__)
+
+Parameters = Mapping[str, Any]
+EngineSettings = Mapping[str, Any]
+
+_PROOF_POINT = (40.7128, -74.0060)
+_PROOF_RESOLUTION = 10
+
+
+class QueryError(WarehouseError):
+    """The engine refused a statement.
+
+    Attributes:
+        code: ClickHouse's error code, or None where the fault was not the engine's (a connection).
+        detail: The engine's whole message.
+    """
+
+    def __init__(self, message: str, code: int | None, detail: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.detail = detail
+
+
+class ClickHouse:
+    """A connection to one ClickHouse engine.
+
+    Args:
+        client: A connected clickhouse-connect client; this object closes it.
+        where: What to call the engine in messages, e.g. ``the embedded warehouse``.
+    """
+
+    def __init__(self, client: Client, where: str) -> None:
+        self._client = client
+        self.where = where
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the engine back. Safe to call twice."""
+        self._client.close()
+
+    def use(self, database: str) -> None:
+        """Make ``database`` the default for names that state none."""
+        self._client.database = database
+
+    def command(self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None) -> None:
+        """Run a statement that returns nothing of interest.
+
+        Raises:
+            QueryError: The engine refused it.
+        """
+        try:
+            self._client.command(sql, parameters=_mutable(parameters), settings=_mutable(settings))
+        except ClickHouseError as error:
+            raise self._query_error(error) from error
+
+    def rows(
+        self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
+    ) -> Sequence[Sequence[Any]]:
+        """Run a query and return its rows, which must be few.
+
+        Raises:
+            QueryError: The engine refused it.
+        """
+        try:
+            return self._client.query(sql, parameters=_mutable(parameters), settings=_mutable(settings)).result_rows
+        except ClickHouseError as error:
+            raise self._query_error(error) from error
+
+    def records(
+        self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
+    ) -> list[dict[str, Any]]:
+        """Like `rows`, each row a mapping from column name to value."""
+        try:
+            result = self._client.query(sql, parameters=_mutable(parameters), settings=_mutable(settings))
+        except ClickHouseError as error:
+            raise self._query_error(error) from error
+        return list(result.named_results())
+
+    def value(self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None) -> Any:
+        """The only value of a query's only row."""
+        return self.rows(sql, parameters, settings)[0][0]
+
+    def dataframe(
+        self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
+    ) -> pd.DataFrame:
+        """Run a query and return a data frame, for previews and small results."""
+        try:
+            return self._client.query_df(sql, parameters=_mutable(parameters), settings=_mutable(settings))
+        except ClickHouseError as error:
+            raise self._query_error(error) from error
+
+    def raw(
+        self, sql: str, output_format: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
+    ) -> bytes:
+        """Run a query and return its result as the engine writes it in ``output_format``."""
+        try:
+            return self._client.raw_query(
+                sql, fmt=output_format, parameters=_mutable(parameters), settings=_mutable(settings)
+            )
+        except ClickHouseError as error:
+            raise self._query_error(error) from error
+
+    def prove_h3_argument_order(self) -> None:
+        """Check that ``geoToH3(lat, lng, …)`` gives the cell that h3-py gives.
+
+        ClickHouse took (lng, lat) before 25.5. The wrong order gives valid but wrong cells, so a
+        server that has it is refused.
+
+        Raises:
+            WarehouseError: The engine's answer differs.
+        """
+        latitude, longitude = _PROOF_POINT
+        expected = h3.str_to_int(h3.latlng_to_cell(latitude, longitude, _PROOF_RESOLUTION))
+        found = self.value(f"SELECT geoToH3({latitude}, {longitude}, {_PROOF_RESOLUTION})")
+        if found != expected:
+            version = self.value("SELECT version()")
+            raise WarehouseError(
+                f"{self.where} (ClickHouse {version}) gives wrong H3 cells: geoToH3 takes longitude first there. "
+                "Use ClickHouse 25.5 or later, with geotoh3_argument_order at its default."
+            )
+
+    def _query_error(self, error: ClickHouseError) -> QueryError:
+        detail = str(error)
+        return QueryError(f"{self.where}: {first_sentence(detail)}", getattr(error, "code", None), detail)
+
+
+def first_sentence(detail: str) -> str:
+    """The engine's message without its version, stack and code prefix, on one line."""
+    text = detail.split("DB::Exception:", 1)[-1].split("(version ", 1)[0]
+    return " ".join(text.split())[:500]
+
+
+def _mutable(mapping: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return dict(mapping) if mapping else None

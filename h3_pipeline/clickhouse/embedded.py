@@ -1,0 +1,118 @@
+"""The engine inside this process (chDB), and the lock that lets one process at a time open it."""
+
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from filelock import FileLock, Timeout
+
+from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.errors import WarehouseError
+
+logger = logging.getLogger(__name__)
+
+MEMORY_LIMIT_BYTES = 1_000_000_000
+"""What the engine may allocate: with Python beside it, a task stays below 1.5 GB."""
+
+LOCK_WAIT_SECONDS = 3600.0
+_QUIET_SECONDS = 1.0
+
+
+@contextmanager
+def open_embedded(
+    path: Path,
+    *,
+    configuration: str = "",
+    wait_seconds: float = LOCK_WAIT_SECONDS,
+    on_wait: Callable[[str], None] = logger.info,
+) -> Iterator[ClickHouse]:
+    """Open the engine on a folder, once no other process has it open.
+
+    chDB allows one process per folder and one folder per process. The lock is the operating
+    system's, so a process that is killed lets go of it.
+
+    Args:
+        path: Folder of the engine's data; made if it does not exist.
+        configuration: XML elements for the engine's configuration, such as a named collection.
+        wait_seconds: How long to wait for another process.
+        on_wait: Told once, in words, that there is a wait.
+
+    Raises:
+        WarehouseError: Another process kept it for too long, or the engine does not open.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(path.name + ".lock"), is_singleton=True, thread_local=False)
+    _acquire(lock, path, wait_seconds, on_wait)
+    try:
+        with _configuration_file(configuration) as file, _connected(path, file) as engine:
+            yield engine
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, path: Path, wait_seconds: float, on_wait: Callable[[str], None]) -> None:
+    try:
+        lock.acquire(timeout=min(_QUIET_SECONDS, wait_seconds))
+    except Timeout:
+        on_wait(f"The warehouse at {path} is in use by another process; waiting for it to finish.")
+    else:
+        return
+    try:
+        lock.acquire(timeout=max(wait_seconds - _QUIET_SECONDS, 0))
+    except Timeout:
+        raise WarehouseError(
+            f"The warehouse at {path} has been in use by another process for {wait_seconds:.0f} s. "
+            "Wait for that command or run to end, or stop it, and try again."
+        ) from None
+
+
+@contextmanager
+def _connected(path: Path, configuration_file: Path) -> Iterator[ClickHouse]:
+    try:
+        client = clickhouse_connect.get_client(
+            interface="chdb", path=str(path), chdb_options={"config-file": str(configuration_file)}
+        )
+    except ClickHouseError as error:
+        raise WarehouseError(f"The embedded warehouse at {path} does not open: {error}") from error
+    with ClickHouse(client, "the embedded engine") as engine:
+        engine.prove_h3_argument_order()
+        yield engine
+
+
+@contextmanager
+def _configuration_file(elements: str) -> Iterator[Path]:
+    """A configuration that only we can read (it may hold a credential), removed afterwards."""
+    handle, name = tempfile.mkstemp(suffix=".xml", prefix="h3-pipeline-")
+    path = Path(name)
+    try:
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        with os.fdopen(handle, "w") as file:
+            file.write(_configuration(elements))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _configuration(elements: str) -> str:
+    return f"""<clickhouse>
+  <logger><level>none</level></logger>
+  <max_server_memory_usage>{MEMORY_LIMIT_BYTES}</max_server_memory_usage>
+  <mark_cache_size>33554432</mark_cache_size>
+  <uncompressed_cache_size>0</uncompressed_cache_size>
+  <index_mark_cache_size>0</index_mark_cache_size>
+  <background_pool_size>2</background_pool_size>
+  {elements}
+</clickhouse>
+"""
+
+
+def element(name: str, value: str) -> str:
+    """One XML element of the engine's configuration."""
+    return f"<{name}>{escape(value)}</{name}>"

@@ -1,0 +1,150 @@
+"""An upload as something the engine can read: straight from the bucket, or unpacked to disk.
+
+The engine reads most uploads from the bucket itself. It cannot read zip and bzip2, takes some
+keys for patterns, and would silently stop at the end of a truncated zstd stream.
+"""
+
+import bz2
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from backports import zstd
+
+from h3_pipeline.errors import UploadRefused
+from h3_pipeline.feeds.archive import csv_member
+from h3_pipeline.sql import literal
+from h3_pipeline.storage import prefixes
+from h3_pipeline.storage.bucket import Bucket, StoredObject
+from h3_pipeline.storage.named_collection import s3_table
+from h3_pipeline.trips.select import structure
+from h3_pipeline.trips.upload import Compression, UploadDescription
+
+MAX_UNPACKED_BYTES = 100 * 1024**3
+"""Most bytes that a packed upload may unpack to on disk."""
+
+MAX_UNPACKED_RATIO = 200
+"""Most bytes that a packed byte may unpack to: trip files reach 20, archives made to harm 1,000."""
+
+_LINE = "line String"
+_CHUNK = 4 * 1024 * 1024
+_RATIO_COUNTS_FROM = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Table expressions over an upload.
+
+    Attributes:
+        records: Its CSV records, every field as text.
+        lines: Its physical lines, one column ``line``.
+    """
+
+    records: str
+    lines: str
+
+
+@contextmanager
+def readable(upload: UploadDescription, stored: StoredObject, bucket: Bucket, folder: Path) -> Iterator[Source]:
+    """Make an upload readable for the engine.
+
+    Args:
+        upload: How to read it.
+        stored: The object's identity.
+        bucket: Where it is.
+        folder: Folder on disk for what must be unpacked; cleaned up afterwards.
+
+    Raises:
+        UploadRefused: The upload cannot be unpacked, or unpacks to too much.
+    """
+    unpacked_by_us = upload.compression in (Compression.ZIP, Compression.BZIP2)
+    if not unpacked_by_us and not prefixes.names_a_pattern(stored.key):
+        if upload.compression is Compression.ZSTD:
+            _check_zstd(stored, bucket)
+        compression = upload.compression.value
+        yield Source(
+            s3_table(stored.key, csv_format="CSV", structure=structure(upload), compression=compression),
+            s3_table(stored.key, csv_format="LineAsString", structure=_LINE, compression=compression),
+        )
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix="unpacked-") as name:
+        copy = Path(name) / "upload"
+        _copy(upload, stored, bucket, copy)
+        compression = "none" if unpacked_by_us else upload.compression.value
+        yield Source(
+            f"file({literal(str(copy))}, 'CSV', {literal(structure(upload))}, {literal(compression)})",
+            f"file({literal(str(copy))}, 'LineAsString', {literal(_LINE)}, {literal(compression)})",
+        )
+
+
+def _copy(upload: UploadDescription, stored: StoredObject, bucket: Bucket, target: Path) -> None:
+    packed = target.with_name("packed")
+    with packed.open("wb") as file:
+        bucket.download(stored.key, file)
+    try:
+        match upload.compression:
+            case Compression.ZIP:
+                _unpack_zip(packed, stored, target)
+            case Compression.BZIP2:
+                with bz2.open(packed) as content:
+                    _pour(content, target, stored.size)
+            case _:
+                packed.rename(target)
+    except (EOFError, OSError, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+            raise
+        raise UploadRefused(
+            "truncated_archive", f"The archive is damaged or cut off ({error}); upload the file again"
+        ) from error
+    finally:
+        packed.unlink(missing_ok=True)
+
+
+def _unpack_zip(packed: Path, stored: StoredObject, target: Path) -> None:
+    with zipfile.ZipFile(packed) as archive, archive.open(csv_member(archive.namelist())) as content:
+        _pour(content, target, stored.size)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _pour(content: _Readable | IO[bytes], target: Path, packed_bytes: int) -> None:
+    unpacked = 0
+    with target.open("wb") as file:
+        while chunk := content.read(_CHUNK):
+            unpacked += len(chunk)
+            _refuse_bomb(unpacked, packed_bytes)
+            file.write(chunk)
+
+
+def _refuse_bomb(unpacked: int, packed: int) -> None:
+    too_much = unpacked > MAX_UNPACKED_BYTES
+    too_dense = unpacked > _RATIO_COUNTS_FROM and unpacked > packed * MAX_UNPACKED_RATIO
+    if too_much or too_dense:
+        raise UploadRefused(
+            "archive_too_large",
+            f"The archive of {packed:,} bytes unpacks to more than {unpacked:,} bytes; "
+            "upload the file in smaller parts, or not packed",
+        )
+
+
+def _check_zstd(stored: StoredObject, bucket: Bucket) -> None:
+    """Unpack a zstd object into nothing: the engine takes a truncated stream for a whole one."""
+    with tempfile.SpooledTemporaryFile(max_size=_CHUNK) as packed:
+        bucket.download(stored.key, packed)
+        packed.seek(0)
+        unpacked = 0
+        try:
+            with zstd.ZstdFile(packed) as content:
+                while chunk := content.read(_CHUNK):
+                    unpacked += len(chunk)
+                    _refuse_bomb(unpacked, stored.size)
+        except (EOFError, zstd.ZstdError) as error:
+            raise UploadRefused(
+                "truncated_archive", f"The zstd file is damaged or cut off ({error}); upload the file again"
+            ) from error

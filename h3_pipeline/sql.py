@@ -1,0 +1,29 @@
+"""Quoting for SQL text: the one place where a value or a name becomes part of a statement.
+
+Most statements bind their values as parameters. What cannot be bound (table functions' arguments,
+statements that take no parameters) goes through here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from clickhouse_connect.driver.binding import format_query_value, quote_identifier
+
+__all__ = ["identifier", "literal", "settings_clause"]
+
+
+def literal(value: str | int | float | None) -> str:
+    """A value as a SQL literal, strings escaped."""
+    return "NULL" if value is None else str(format_query_value(value))
+
+
+def identifier(name: str) -> str:
+    """A table, column or database name, quoted. Names come from this project, never from a user."""
+    return quote_identifier(name)
+
+
+def settings_clause(settings: Mapping[str, Any]) -> str:
+    """``SETTINGS a = 1, b = 'x'``, or nothing for no settings."""
+    if not settings:
+        return ""
+    return "SETTINGS " + ", ".join(f"{name} = {literal(value)}" for name, value in settings.items())

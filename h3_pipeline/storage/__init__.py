@@ -1,0 +1,1 @@
+"""The bucket: its prefixes, its objects, and how the engines reach it."""

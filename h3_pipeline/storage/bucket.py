@@ -1,0 +1,200 @@
+"""The bucket through the S3 API: listings, heads, small objects and range reads."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.client import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from h3_pipeline.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class BucketAccess:
+    """Where the bucket is and who may use it.
+
+    Attributes:
+        name: Bucket name.
+        region: AWS region.
+        endpoint_url: S3 server other than AWS, else None.
+        access_key: Access key of a local server; None means the usual AWS chain.
+        secret_key: Its secret; never shown.
+    """
+
+    name: str
+    region: str = "us-east-1"
+    endpoint_url: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """URL of the bucket's root, ending in a slash."""
+        if self.endpoint_url:
+            return f"{self.endpoint_url.rstrip('/')}/{self.name}/"
+        return f"https://{self.name}.s3.{self.region}.amazonaws.com/"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object's identity.
+
+    Attributes:
+        key: Whole object key.
+        etag: ETag without quotes.
+        size: Bytes.
+        modified_at: Last modification; for a multipart upload, when it was started.
+        version_id: Version id on a versioned bucket, else None.
+    """
+
+    key: str
+    etag: str
+    size: int
+    modified_at: datetime
+    version_id: str | None = None
+
+
+class Bucket:
+    """One bucket.
+
+    Every method raises `StorageError` with one clear line when the store cannot be reached or says no.
+    """
+
+    def __init__(self, access: BucketAccess) -> None:
+        self.access = access
+        self._client = boto3.client(
+            "s3",
+            region_name=access.region,
+            endpoint_url=access.endpoint_url,
+            aws_access_key_id=access.access_key,
+            aws_secret_access_key=access.secret_key,
+            config=Config(
+                retries={"mode": "standard", "max_attempts": 4},
+                connect_timeout=5,
+                read_timeout=60,
+                # S3 servers other than AWS's want the bucket in the path
+                s3={"addressing_style": "path" if access.endpoint_url else "auto"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"bucket {self.access.name} at {self.access.endpoint_url or 'AWS S3'}"
+
+    def create(self) -> None:
+        """Make the bucket if it does not exist. For local stores; on AWS the infrastructure makes it."""
+        try:
+            self._client.head_bucket(Bucket=self.access.name)
+        except ClientError as error:
+            if _status(error) != 404:
+                raise self._error("cannot be used", error) from error
+            self._call(self._client.create_bucket, "cannot be created")
+        except BotoCoreError as error:
+            raise self._error("cannot be reached", error) from error
+
+    def check(self) -> None:
+        """Prove that the bucket can be reached and listed."""
+        self._call(self._client.list_objects_v2, "cannot be listed", MaxKeys=1)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object below a prefix, in key order; folder markers are left out."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.access.name, Prefix=prefix)
+        try:
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    if not entry["Key"].endswith("/"):
+                        yield StoredObject(entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
+        except (ClientError, BotoCoreError) as error:
+            raise self._error(f"cannot be listed below {prefix}", error) from error
+
+    def head(self, key: str) -> StoredObject | None:
+        """One object's identity, or None where there is none."""
+        try:
+            answer = self._client.head_object(Bucket=self.access.name, Key=key)
+        except ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise self._error(f"cannot look at {key}", error) from error
+        except BotoCoreError as error:
+            raise self._error("cannot be reached", error) from error
+        return StoredObject(
+            key, answer["ETag"].strip('"'), answer["ContentLength"], answer["LastModified"], answer.get("VersionId")
+        )
+
+    def read(self, key: str, *, start: int = 0, length: int | None = None, etag: str | None = None) -> bytes:
+        """Bytes of an object.
+
+        Args:
+            key: Object key.
+            start: First byte.
+            length: At most so many bytes; None reads to the end.
+            etag: The version that must still be there.
+        """
+        if length == 0:
+            return b""
+        end = "" if length is None else str(start + length - 1)
+        options: dict[str, Any] = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
+        if etag:
+            options["IfMatch"] = f'"{etag}"'
+        answer = self._call(self._client.get_object, f"cannot read {key}", Key=key, **options)
+        try:
+            return answer["Body"].read()
+        except (BotoCoreError, OSError) as error:
+            raise self._error(f"broke off while reading {key}", error) from error
+
+    def download(self, key: str, target: IO[bytes]) -> None:
+        """Copy an object into an open file, with bounded memory."""
+        self._call(self._client.download_fileobj, f"cannot read {key}", Key=key, Fileobj=target)
+
+    def upload(self, file: Path, key: str, callback: Any = None) -> None:
+        """Copy a file into the bucket, with bounded memory.
+
+        Args:
+            file: The file.
+            key: Object key.
+            callback: Told the number of bytes sent since the last call.
+        """
+        try:
+            self._client.upload_file(str(file), self.access.name, key, Callback=callback)
+        except (ClientError, BotoCoreError, Boto3Error) as error:
+            raise self._error(f"cannot take {file.name} as {key}", error) from error
+
+    def write(self, key: str, body: bytes, content_type: str) -> None:
+        """Put a small object."""
+        self._call(self._client.put_object, f"cannot write {key}", Key=key, Body=body, ContentType=content_type)
+
+    def write_json(self, key: str, document: Mapping[str, Any]) -> None:
+        """Put a JSON object, readable by people."""
+        body = json.dumps(document, indent=2, ensure_ascii=False, default=str).encode()
+        self.write(key, body, "application/json")
+
+    def read_json(self, key: str) -> dict[str, Any] | None:
+        """A JSON object, or None where there is none."""
+        if self.head(key) is None:
+            return None
+        return json.loads(self.read(key))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; it is no error if there is none."""
+        self._call(self._client.delete_object, f"cannot delete {key}", Key=key)
+
+    def _call(self, operation: Any, failure: str, **arguments: Any) -> Any:
+        try:
+            return operation(Bucket=self.access.name, **arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise self._error(failure, error) from error
+
+    def _error(self, failure: str, error: Exception) -> StorageError:
+        hint = "Check S3_BUCKET, S3_ENDPOINT_URL and the credentials."
+        return StorageError(f"{self} {failure}: {' '.join(str(error).split())} {hint}")
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

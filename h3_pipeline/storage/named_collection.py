@@ -1,0 +1,41 @@
+"""The bucket as ClickHouse knows it: one named collection, so that no SQL carries a credential."""
+
+from urllib.parse import quote
+
+from h3_pipeline.clickhouse.embedded import element
+from h3_pipeline.sql import literal
+from h3_pipeline.storage.bucket import BucketAccess
+
+NAME = "trips_bucket"
+
+
+def named_collection_configuration(access: BucketAccess) -> str:
+    """The collection as XML for an engine's configuration.
+
+    Without keys, the engine takes the usual AWS chain: on AWS, the task's or the instance's role.
+    """
+    elements = [element("url", access.url)]
+    if access.access_key and access.secret_key:
+        elements += [element("access_key_id", access.access_key), element("secret_access_key", access.secret_key)]
+    else:
+        elements += [element("use_environment_credentials", "1"), element("region", access.region)]
+    return f"<named_collections><{NAME}>{''.join(elements)}</{NAME}></named_collections>"
+
+
+def s3_table(key: str, *, csv_format: str, structure: str | None = None, compression: str = "auto") -> str:
+    """The ``s3()`` table function on one object of the bucket.
+
+    Args:
+        key: Whole object key; `prefixes.names_a_pattern` must not hold for it.
+        csv_format: ClickHouse input or output format.
+        structure: Columns and types; None lets the engine find them.
+        compression: A ClickHouse compression method; ``auto`` goes by the key's ending.
+    """
+    arguments = [
+        f"filename = {literal(quote(key, safe='/'))}",
+        f"format = {literal(csv_format)}",
+        f"compression_method = {literal(compression)}",
+    ]
+    if structure is not None:
+        arguments.append(f"structure = {literal(structure)}")
+    return f"s3({NAME}, {', '.join(arguments)})"

@@ -1,0 +1,73 @@
+"""The bucket's layout: which prefix holds what, and how an upload's key becomes other names.
+
+An upload is known by its key below ``uploads/``. Two encodings of that key exist, both reversible:
+`partition_key` for Dagster, and `object_stem` for the objects that are written about the upload.
+"""
+
+import re
+from urllib.parse import quote, unquote
+
+UPLOADS = "uploads/"
+PROCESSED = "processed/"
+REJECTED = "rejected/"
+EXPORTS = "exports/"
+BACKUPS = "backups/"
+
+ALL = (UPLOADS, PROCESSED, REJECTED, EXPORTS, BACKUPS)
+
+PROCESSED_SUFFIX = ".trips.csv.zst"
+REJECTED_SUFFIX = ".rejected.csv.zst"
+MANIFEST_SUFFIX = ".manifest.json"
+REFUSAL_SUFFIX = ".refusal.json"
+
+# What Dagster forbids in a partition key, and the sign of the encoding itself.
+_NOT_IN_PARTITION_KEY = re.compile(r"[\x00-\x1f\x7f%]|\.{3,}")
+# Besides, what ClickHouse takes for a pattern, and what some object stores mangle.
+_SAFE_IN_STEM = "/ !$&'()+,-.:;=@_~"
+
+
+def upload_object(key: str) -> str:
+    """Object key of an upload."""
+    return key if key.startswith(PROCESSED) else UPLOADS + key
+
+
+def processed_object(key: str) -> str:
+    """Object key of the clean CSV made from an upload."""
+    return PROCESSED + object_stem(key) + PROCESSED_SUFFIX
+
+
+def rejected_object(key: str) -> str:
+    """Object key of the rows refused from an upload."""
+    return REJECTED + object_stem(key) + REJECTED_SUFFIX
+
+
+def manifest_object(key: str) -> str:
+    """Object key of an upload's manifest."""
+    return PROCESSED + object_stem(key) + MANIFEST_SUFFIX
+
+
+def refusal_object(key: str) -> str:
+    """Object key of the note that says why an upload was refused."""
+    return REJECTED + object_stem(key) + REFUSAL_SUFFIX
+
+
+def object_stem(key: str) -> str:
+    """The key with everything percent-encoded that is a pattern to ClickHouse or odd in a path."""
+    encoded = quote(key, safe=_SAFE_IN_STEM)
+    encoded = encoded.replace("//", "/%2F")
+    return "/".join("%2E" + segment[1:] if segment in (".", "..") else segment for segment in encoded.split("/"))
+
+
+def partition_key(key: str) -> str:
+    """The key as a Dagster partition key; only what Dagster forbids is percent-encoded."""
+    return _NOT_IN_PARTITION_KEY.sub(lambda match: "".join(f"%{ord(c):02X}" for c in match[0]), key)
+
+
+def key_of_partition(partition: str) -> str:
+    """The upload's key that `partition_key` encoded."""
+    return unquote(partition)
+
+
+def names_a_pattern(key: str) -> bool:
+    """Whether ClickHouse's ``s3()`` would not read exactly this object, whatever the escaping."""
+    return any(sign in key for sign in "*?{}") or "//" in key

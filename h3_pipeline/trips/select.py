@@ -1,0 +1,217 @@
+"""The SELECT that turns an upload's records into judged trips.
+
+It reads every field as text, so that a refused record can be shown as it was written, and adds
+columns in stages, one subquery a stage. It is pure: text in, text out; the task engine runs it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from h3_pipeline.sql import literal
+from h3_pipeline.trips.columns import TRIP_COLUMNS
+from h3_pipeline.trips.places import cell, degree_stages, split_point_stages
+from h3_pipeline.trips.rules import reason_expression, warnings_expression
+from h3_pipeline.trips.times import MAX_TIMESTAMP, Stage, far_date, instant_stages
+from h3_pipeline.trips.upload import UploadDescription
+
+SURPLUS_FIELDS = 8
+"""Fields beyond the header's width that are looked at; filled ones make `wrong_column_count`."""
+
+MISSING_TOKENS = ("", r"\N", "NULL", "null")
+"""Texts that mean that a value is not there."""
+
+TEXT_FAULT_NUL, TEXT_FAULT_ENCODING = 1, 2
+"""Values of ``text_fault``: a NUL byte, or bytes that are not UTF-8, somewhere in the record."""
+
+READ_SETTINGS: Mapping[str, int | str] = {
+    # right record numbers need one parser (DESIGN, section 2)
+    "input_format_parallel_parsing": 0,
+    # short records are filled with NULLs, surplus fields read as far as the structure names them
+    "input_format_csv_allow_variable_number_of_columns": 1,
+    "input_format_csv_allow_cr_end_of_line": 1,
+    "input_format_csv_empty_as_default": 0,
+    "input_format_csv_detect_header": 0,
+    # a NULL only ever means that the field is not there
+    "format_csv_null_representation": "\x01absent\x01",
+    "use_hive_partitioning": 0,
+    # a header of ten thousand columns makes a long statement
+    "max_query_size": 16 * 1024 * 1024,
+}
+"""Engine settings without which a file would be read wrongly."""
+
+JUDGED_COLUMNS: tuple[tuple[str, str], ...] = (
+    ("record", "UInt64"),
+    ("blank", "UInt8"),
+    ("reason", "LowCardinality(String)"),
+    ("warnings", "UInt32"),
+    ("text_fault", "UInt8"),
+    ("spans_lines", "UInt8"),
+    ("fields", "Array(Nullable(String))"),
+    *((c.name, c.type) for c in TRIP_COLUMNS if c.name not in ("upload", "upload_etag", "row_number")),
+)
+"""Name and type of each column that `judged_trips` selects.
+
+``record`` is the 0-based position in the file with blank lines counted, ``fields`` the texts of a
+refused record (empty for others), NULL beyond the last field that is there. ``spans_lines`` tells
+that a field holds a line end.
+"""
+
+
+def structure(upload: UploadDescription) -> str:
+    """The structure argument of a table function that reads the upload as CSV."""
+    return ", ".join(f"{name} Nullable(String)" for name in _field_names(upload))
+
+
+def read_settings(upload: UploadDescription) -> dict[str, int | str]:
+    """Engine settings for reading this upload."""
+    return {
+        **READ_SETTINGS,
+        "format_csv_delimiter": upload.delimiter,
+        "input_format_csv_skip_first_lines": upload.skip_lines,
+    }
+
+
+def judged_trips(upload: UploadDescription, source: str, resolution: int) -> str:
+    """The SELECT of `JUDGED_COLUMNS` over an upload's records.
+
+    Args:
+        upload: How to read it.
+        source: A table expression with the columns of `structure` and ``_row_number``.
+        resolution: H3 resolution of the cells.
+    """
+    query = f"(SELECT _row_number AS record, {', '.join(_field_names(upload))} FROM {source})"
+    for stage in _stages(upload, resolution):
+        added = ", ".join(f"{expression} AS {name}" for name, expression in stage.items())
+        query = f"(SELECT *, {added} FROM {query})"
+    chosen = ", ".join(f"{_FINAL.get(name, name)} AS {name}" for name, _ in JUDGED_COLUMNS)
+    return f"SELECT {chosen} FROM {query}"
+
+
+_FINAL = {
+    "started_at": f"toDateTime(toUInt32(least(greatest(ifNull(started_at_utc, 0), 0), {MAX_TIMESTAMP})), 'UTC')",
+    "ended_at": "if(ended_at_usable, toDateTime(toUInt32(assumeNotNull(ended_at_utc)), 'UTC'), NULL)",
+    "utc_offset_minutes": "toInt16(intDiv(ifNull(started_at_offset, 0), 60))",
+    "origin_lat": "if(origin_fault = '', assumeNotNull(origin_lat_read), 0.)",
+    "origin_lng": "if(origin_fault = '', assumeNotNull(origin_lng_read), 0.)",
+    "destination_lat": "if(destination_fault = '', destination_lat_read, NULL)",
+    "destination_lng": "if(destination_fault = '', destination_lng_read, NULL)",
+}
+
+
+def _field_names(upload: UploadDescription) -> list[str]:
+    return [f"c{position}" for position in range(len(upload.column_names) + SURPLUS_FIELDS)]
+
+
+def _stages(upload: UploadDescription, resolution: int) -> Iterable[Stage]:
+    width = len(upload.column_names)
+    fields = _field_names(upload)
+    texts = [f"ifNull({name}, '')" for name in fields]
+    yield {
+        "blank": "c1 IS NULL AND trimBoth(ifNull(c0, '')) = ''" if width > 1 else "trimBoth(ifNull(c0, '')) = ''",
+        "too_short": f"c{width - 1} IS NULL",
+        "surplus": " OR ".join(f"{text} != ''" for text in texts[width:]),
+        "record_text": f"concat({', '.join(texts)})",
+        **_texts(upload),
+    }
+    yield {
+        "text_fault": f"multiIf(position(record_text, '\\0') > 0, {TEXT_FAULT_NUL},"
+        f" NOT isValidUTF8(record_text), {TEXT_FAULT_ENCODING}, 0)",
+        "spans_lines": "position(record_text, '\\n') > 0",
+        "timezone_assumed": "true" if upload.timezone_assumed else "false",
+        "region": f"if(region_text = '', {literal(upload.region)}, region_text)",
+        "datasource": f"if(datasource_text = '', {literal(upload.datasource)}, datasource_text)",
+        **_numbers(upload),
+    }
+    yield from _time_stages(upload)
+    for end in ("origin", "destination"):
+        if f"{end}_point" in upload.columns:
+            yield from split_point_stages(end)
+        yield from degree_stages(end)
+    yield {
+        "ended_at_usable": f"ifNull(ended_at_utc BETWEEN 0 AND {MAX_TIMESTAMP}, false)",
+    }
+    yield {"reason": f"if(blank, '', {reason_expression()})"}
+    yield {
+        "warnings": f"if(blank OR reason != '', 0, {warnings_expression(_mapped(upload))})",
+        "origin_h3": cell("origin_lat_read", "origin_lng_read", "reason = '' AND NOT blank", resolution),
+        "destination_cell": cell("destination_lat_read", "destination_lng_read", "destination_fault = ''", resolution),
+        "fields": f"if(reason = '', [], [{', '.join(fields)}])",
+    }
+    yield {"destination_h3": "if(destination_fault = '', destination_cell, NULL)"}
+
+
+def _mapped(upload: UploadDescription) -> set[str]:
+    """Columns that the upload has, ``destination`` standing for either form of its coordinates."""
+    mapped = set(upload.columns)
+    if mapped & {"destination_point", "destination_lat"}:
+        mapped.add("destination")
+    return mapped
+
+
+def _texts(upload: UploadDescription) -> dict[str, str]:
+    """``{column}_text`` for every text that a later stage looks at; ``''`` where it is not there."""
+    missing = ", ".join(literal(token) for token in MISSING_TOKENS)
+    texts = {}
+    for column in _TEXT_COLUMNS:
+        position = upload.columns.get(column)
+        if position is None:
+            if column not in _split_from_points(upload):
+                texts[f"{column}_text"] = "''"
+            continue
+        text = f"ifNull(c{position}, '')"
+        if position == 0 and upload.skip_lines == 0:
+            text = f"if(record = 0, replaceOne({text}, '\\xEF\\xBB\\xBF', ''), {text})"
+        trimmed = f"trimBoth({text})"
+        texts[f"{column}_text"] = f"if({trimmed} IN ({missing}), '', {trimmed})"
+    return texts
+
+
+_TEXT_COLUMNS = (
+    "region",
+    "datasource",
+    "started_at",
+    "ended_at",
+    "origin_lat",
+    "origin_lng",
+    "origin_point",
+    "destination_lat",
+    "destination_lng",
+    "destination_point",
+    "distance_km",
+    "passenger_count",
+    "fare_amount",
+    "total_amount",
+)
+
+
+def _split_from_points(upload: UploadDescription) -> set[str]:
+    """Coordinate columns whose texts come out of a point column."""
+    ends = (end for end in ("origin", "destination") if f"{end}_point" in upload.columns)
+    return {f"{end}_{axis}" for end in ends for axis in ("lat", "lng")}
+
+
+def _numbers(upload: UploadDescription) -> dict[str, str]:
+    distance = f"toFloat32(toFloat64OrNull(distance_km_text) * {upload.kilometres_per_unit!r})"
+    return {
+        "distance_km": f"if(isFinite({distance}) AND {distance} >= 0, {distance}, NULL)",
+        # "1.0" is how pandas writes a count with gaps
+        "passenger_count": "accurateCastOrNull(toFloat64OrNull(passenger_count_text), 'UInt8')",
+        **{
+            name: f"if(isFinite(toFloat32OrNull({name}_text)), toFloat32OrNull({name}_text), NULL)"
+            for name in ("fare_amount", "total_amount")
+        },
+    }
+
+
+def _time_stages(upload: UploadDescription) -> Iterable[Stage]:
+    yield from instant_stages("started_at", upload.started_at_format, upload.timezone)
+    yield {"started_at_far": far_date("started_at", upload.started_at_format)}
+    if upload.ended_at_format is None or "ended_at" not in upload.columns:
+        yield {
+            "ended_at_utc": "CAST(NULL, 'Nullable(Int64)')",
+            "ended_at_gap": "false",
+            "ended_at_fold": "false",
+            "ended_at_far": "false",
+        }
+        return
+    yield from instant_stages("ended_at", upload.ended_at_format, upload.timezone)
+    yield {"ended_at_far": far_date("ended_at", upload.ended_at_format)}

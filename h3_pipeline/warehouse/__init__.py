@@ -1,0 +1,1 @@
+"""The warehouse: its tables, how uploads are loaded into them, and how they are asked."""

@@ -1,0 +1,56 @@
+"""Opens the warehouse that the settings name, with its tables up to date."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.embedded import open_embedded
+from h3_pipeline.clickhouse.http import open_http
+from h3_pipeline.settings import Settings
+from h3_pipeline.storage.bucket import BucketAccess
+from h3_pipeline.storage.named_collection import named_collection_configuration
+from h3_pipeline.warehouse.loading import Warehouse
+from h3_pipeline.warehouse.migrate import migrate
+from h3_pipeline.warehouse.schema import Placement
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_warehouse(
+    settings: Settings, access: BucketAccess | None, *, on_wait: Callable[[str], None] = logger.info
+) -> Iterator[Warehouse]:
+    """Open the warehouse.
+
+    The embedded one belongs to one process at a time: open it late and leave it early.
+
+    Args:
+        settings: Which warehouse.
+        access: The bucket, for the embedded engine; a server has its own named collection.
+        on_wait: Told, in words, that another process has the embedded warehouse open.
+
+    Raises:
+        WarehouseError: It cannot be opened.
+    """
+    placement = Placement(settings.clickhouse_database, settings.clickhouse_cluster)
+    with _engine(settings, access, on_wait) as engine:
+        migrate(engine, placement)
+        yield Warehouse(engine, placement, settings.h3_rollup_resolutions)
+
+
+@contextmanager
+def _engine(settings: Settings, access: BucketAccess | None, on_wait: Callable[[str], None]) -> Iterator[ClickHouse]:
+    if settings.clickhouse_host is None:
+        configuration = named_collection_configuration(access) if access else ""
+        with open_embedded(settings.home / "warehouse", configuration=configuration, on_wait=on_wait) as engine:
+            yield engine
+        return
+    with open_http(
+        host=settings.clickhouse_host,
+        port=settings.warehouse_http_port,
+        secure=settings.clickhouse_secure,
+        user=settings.clickhouse_user,
+        password=settings.clickhouse_password.get_secret_value(),
+    ) as engine:
+        yield engine

@@ -1,0 +1,1 @@
+"""Numbered SQL files that make and change the warehouse's tables; `warehouse.migrate` applies them."""

@@ -1,0 +1,125 @@
+"""Publishes staged rows, month by month, so that each month's exchange is all or nothing.
+
+For every month partition of every table:
+
+* no row of the upload can be there (the ledger proves it): the staged partition is attached;
+* some may be there: the other uploads' rows are carried over into staging, and the staged
+  partition replaces the published one.
+
+Both are single commands of the engine, and both can be repeated: whatever instant a run is killed
+at, running again gives the tables that a run without interruption gives. One writer at a time
+publishes (`warehouse.lock`), and the number of rows is checked after each exchange.
+"""
+
+import logging
+from collections.abc import Callable
+
+from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.errors import WarehouseError
+from h3_pipeline.warehouse.publications import Publications
+from h3_pipeline.warehouse.schema import LOADED_TABLES, Placement
+from h3_pipeline.warehouse.staging import Staging, partition_rows
+
+logger = logging.getLogger(__name__)
+
+OnStage = Callable[[str], None]
+
+
+class PublishConflict(WarehouseError):
+    """Another writer changed a partition while it was being exchanged."""
+
+
+def publish(engine: ClickHouse, placement: Placement, staging: Staging, upload: str, on_stage: OnStage) -> None:
+    """Make the staged rows the upload's only rows in every table.
+
+    Args:
+        engine: The warehouse.
+        placement: Database and cluster.
+        staging: The upload's staging tables; empty ones take the upload out of the tables.
+        upload: Key below ``uploads/``.
+        on_stage: Told the name of each stage as it begins.
+
+    Raises:
+        PublishConflict: Another writer was at work on the same partition. Running again is safe.
+    """
+    ledger = Publications(engine, placement, upload)
+    for table in LOADED_TABLES:
+        staged = staging.partitions(table)
+        noted = ledger.partitions(table)
+        for partition in sorted(staged.keys() | noted.keys()):
+            on_stage(f"publish {table} {partition}")
+            exchange = _Exchange(engine, placement, staging, ledger, table, partition)
+            exchange.run(staged.get(partition, 0), noted=partition in noted, on_stage=on_stage)
+
+
+class _Exchange:
+    """One partition of one table."""
+
+    def __init__(
+        self,
+        engine: ClickHouse,
+        placement: Placement,
+        staging: Staging,
+        ledger: Publications,
+        table: str,
+        partition: str,
+    ) -> None:
+        self._engine = engine
+        self._placement = placement
+        self._staging = staging
+        self._ledger = ledger
+        self._table = table
+        self._partition = partition
+
+    def run(self, staged: int, *, noted: bool, on_stage: OnStage) -> None:
+        before = self._published_rows()
+        own = self._own_rows() if noted else 0
+        if not noted:
+            self._ledger.note(self._table, self._partition, "intended", staged)
+            on_stage(f"noted {self._table} {self._partition}")
+        if own == 0:
+            if staged:
+                self._alter(f"ATTACH PARTITION ID '{self._partition}' FROM {self._staging.table(self._table)}")
+        else:
+            self._replace(before, own, staged)
+        on_stage(f"exchanged {self._table} {self._partition}")
+        self._check(before - own + staged)
+        self._ledger.note(self._table, self._partition, "published" if staged else "withdrawn", staged)
+
+    def _replace(self, before: int, own: int, staged: int) -> None:
+        others = before - own
+        if others:
+            self._staging.carry(self._table, self._partition, self._ledger.upload)
+        ready = self._staging.partitions(self._table).get(self._partition, 0)
+        if ready != others + staged or self._published_rows() != before:
+            raise self._conflict(others + staged, ready)
+        if ready:
+            self._alter(f"REPLACE PARTITION ID '{self._partition}' FROM {self._staging.table(self._table)}")
+        else:
+            self._alter(f"DROP PARTITION ID '{self._partition}'")
+
+    def _alter(self, action: str) -> None:
+        self._engine.command(f"ALTER TABLE {self._placement.table(self._table)} {action}")
+
+    def _published_rows(self) -> int:
+        return partition_rows(self._engine, self._placement.database, self._table).get(self._partition, 0)
+
+    def _own_rows(self) -> int:
+        return int(
+            self._engine.value(
+                f"SELECT count() FROM {self._placement.table(self._table)} "
+                "WHERE _partition_id = {partition:String} AND upload = {upload:String}",
+                {"partition": self._partition, "upload": self._ledger.upload},
+            )
+        )
+
+    def _check(self, expected: int) -> None:
+        found = self._published_rows()
+        if found != expected:
+            raise self._conflict(expected, found)
+
+    def _conflict(self, expected: int, found: int) -> PublishConflict:
+        return PublishConflict(
+            f"Partition {self._partition} of {self._table} has {found:,} rows where {expected:,} were expected: "
+            "another writer was at work on it. Run the upload again, and look for a second writer."
+        )

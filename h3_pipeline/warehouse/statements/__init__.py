@@ -1,0 +1,1 @@
+"""SQL that loading runs, as Jinja templates; `warehouse.templates` renders them."""
