@@ -8,7 +8,7 @@ setup(
     description="Trip CSVs in, hourly H3 tables out: a Dagster project on ClickHouse",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["h3_pipeline", "h3_pipeline.*"]),
-    package_data={"h3_pipeline": ["**/*.sql", "**/*.yaml"]},
+    package_data={"h3_pipeline": ["**/*.sql", "**/*.yaml", "py.typed"]},
     install_requires=[
         "backports.zstd>=1.0; python_version < '3.14'",
         "boto3>=1.44",
@@ -24,6 +24,7 @@ setup(
         "numpy>=2",
         "pandas>=2.3,<3",
         "psutil>=6",
+        "pydantic>=2.10,<3",
         "pydantic-settings>=2.10",
         "pyyaml>=6",
         "rich>=14",
@@ -36,13 +37,20 @@ setup(
         "dev": [
             "hypothesis>=6.140",
             "import-linter>=2.5",
+            "lz4>=4.4",
             "moto[server,s3,sqs]>=5.2.5",
+            "playwright>=1.60",
             "pre-commit>=4",
-            "pyright>=1.1.400",
+            # with a Node of its own: pyright would otherwise fetch one from outside the registries
+            "pyright[nodejs]>=1.1.400",
             "pytest>=8.4",
             "pytest-timeout>=2.4",
             "pytest-xdist>=3.6",
             "ruff>=0.14",
+            # builds this project itself, without an isolated and unlocked environment
+            "setuptools>=77",
+            "urllib3>=2",
+            "werkzeug>=3",
         ],
     },
     entry_points={"console_scripts": ["h3-pipeline=h3_pipeline.cli:main"]},

@@ -158,6 +158,9 @@ def _code_version() -> str:
 def write_refusal(bucket: Bucket, key: str, refusal: UploadRefused) -> None:
     """Leave a note under ``rejected/`` that says why an upload was refused, for whoever sent it."""
     note: dict[str, Any] = {"upload": key, "code": refusal.code, "error": str(refusal)}
+    stored = bucket.head(prefixes.upload_object(key))
+    if stored is not None:
+        note["upload_etag"] = stored.etag
     if isinstance(refusal, RefusedAfterReading):
         note |= {"feed": refusal.feed, "rows_in": refusal.counts.rows_in, "rejected": refusal.counts.rejected}
     bucket.write_json(prefixes.refusal_object(key), note)

@@ -26,9 +26,24 @@ _NOT_IN_PARTITION_KEY = re.compile(r"[\x00-\x1f\x7f%]|\.{3,}")
 _SAFE_IN_STEM = "/ !$&'()+,-.:;=@_~"
 
 
+EXTERNAL = "s3:"
+"""Begins the key of an upload that is not below ``uploads/``: a CSV that another producer put below
+``processed/``."""
+
+
 def upload_object(key: str) -> str:
     """Object key of an upload."""
-    return key if key.startswith(PROCESSED) else UPLOADS + key
+    return key.removeprefix(EXTERNAL) if key.startswith(EXTERNAL + PROCESSED) else UPLOADS + key
+
+
+def key_of_object(object_key: str) -> str:
+    """Key of the upload that an object is: the inverse of `upload_object`."""
+    return object_key.removeprefix(UPLOADS) if object_key.startswith(UPLOADS) else EXTERNAL + object_key
+
+
+def is_own_output(object_key: str) -> bool:
+    """Whether this project wrote an object, going by its ending."""
+    return object_key.endswith((PROCESSED_SUFFIX, REJECTED_SUFFIX, MANIFEST_SUFFIX, REFUSAL_SUFFIX))
 
 
 def processed_object(key: str) -> str:

@@ -14,7 +14,7 @@ class Compression(StrEnum):
     ZSTD = "zstd"
     BZIP2 = "bz2"
     XZ = "xz"
-    ZIP = "zip"  # an archive with one member; ClickHouse reads it as ``key :: member``
+    ZIP = "zip"  # an archive with one CSV; unpacked before the engine reads it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ class UploadDescription:
         compression: Compression, told by content.
         archive_member: Name of the file inside a zip archive, else None.
         delimiter: Field separator, one character.
-        skip_lines: Physical lines before the first record: the header and any blank lines.
+        skip_lines: Records before the first data record: the header, and each blank line as one. A
+            header with a line end inside a quoted name is one record, as ClickHouse counts it.
         column_names: Names of the columns in file order; ``column_1`` … without a header. Their
             number is the width that a record must have.
         columns: Canonical column (or ``origin_point``, ``destination_point``) to its 0-based

@@ -73,6 +73,14 @@ def latest(engine: ClickHouse, placement: Placement) -> list[UploadEvent]:
     return [UploadEvent(**row) for row in rows]
 
 
+def latest_loads(engine: ClickHouse, placement: Placement) -> list[UploadEvent]:
+    """The latest load of every upload that has not been retracted since; a refusal changes nothing."""
+    rows = engine.records(
+        f"SELECT * FROM {placement.table(TABLE)} WHERE event != 'refused' ORDER BY upload, at DESC LIMIT 1 BY upload"
+    )
+    return [UploadEvent(**row) for row in rows if row["event"] == "loaded"]
+
+
 def retracted_versions(engine: ClickHouse, placement: Placement) -> dict[str, str]:
     """Uploads whose latest event is a retraction, with the version that was retracted."""
     return {event.upload: event.upload_etag for event in latest(engine, placement) if event.event == "retracted"}

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from h3_pipeline.clickhouse.client import ClickHouse
@@ -119,12 +120,20 @@ class Warehouse:
         history.record(self.engine, self.placement, event)
         return rows
 
-    def rows_of(self, upload: str) -> int:
-        """Rows of an upload in ``trips``."""
+    def rows_of(self, upload: str, *, months: Sequence[str] | None = None) -> int:
+        """Rows of an upload in ``trips``.
+
+        Args:
+            upload: Key below ``uploads/``.
+            months: Partitions to look into, ``YYYYMM``; None looks into all.
+        """
+        condition = "upload = {upload:String}"
+        if months is not None:
+            condition += " AND _partition_id IN {months:Array(String)}"
         return int(
             self.engine.value(
-                f"SELECT count() FROM {self.placement.table(TRIPS)} WHERE upload = {{upload:String}}",
-                {"upload": upload},
+                f"SELECT count() FROM {self.placement.table(TRIPS)} WHERE {condition}",
+                {"upload": upload, "months": list(months or ())},
             )
         )
 

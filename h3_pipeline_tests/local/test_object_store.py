@@ -140,6 +140,7 @@ class TestSharing:
         assert not lives(server)
         assert list((home / "object_store" / "users").iterdir()) == []
 
+    @pytest.mark.slow
     def test_a_server_whose_starter_was_killed_before_it_was_ready_is_taken_over(
         self, home: Path, user: Callable[..., User]
     ) -> None:
@@ -154,6 +155,7 @@ class TestSharing:
             assert server_of(home) == server
         assert not lives(server)
 
+    @pytest.mark.slow
     def test_ctrl_c_on_one_user_leaves_the_server_to_the_other(self, home: Path, user: Callable[..., User]) -> None:
         starter = user()
         starter.endpoint()
@@ -193,9 +195,7 @@ class TestSharing:
             (folder / "server.json").write_text(json.dumps(record))
             assert running(home) is None
             assert stop(home) is False
-            (folder / "server.json").write_text(json.dumps(record))
-            with local_object_store(home) as connection:
-                client(connection).list_buckets()
+            time.sleep(0.1)
             assert stranger.poll() is None
         finally:
             stranger.kill()
@@ -350,9 +350,6 @@ class TestFaults:
         assert "\n" not in str(fault.value)
         assert running(home) is None
         assert list((home / "object_store" / "users").iterdir()) == []
-        database.unlink()
-        with local_object_store(home) as connection:
-            client(connection).list_buckets()
 
     def test_ports_that_were_taken_meanwhile_are_replaced(self, home: Path) -> None:
         ports = seaweedfs._free_ports(preferred={})

@@ -117,9 +117,9 @@ class Engine:
             with _engine_errors():
                 for earlier in context.session:
                     connection.query(earlier)  # type: ignore[arg-type]
+                timezone, compress = _for_the_client(connection, context.settings)
                 _load_external(connection, context.external)
                 _configure(connection, context)
-                timezone, compress = _effective(connection)
                 if statement.data_offset is not None:
                     pieces, result_format, summary = [], None, _insert(connection, statement, data)
                 else:
@@ -157,10 +157,12 @@ def _configure(connection: Connection, context: Context) -> None:
         connection.query(f"SET {', '.join(changes)}")
 
 
-def _effective(connection: Connection) -> tuple[str, bool]:
-    sql = "SELECT timezone(), toString(getSetting('enable_http_compression')) IN ('1', 'true')"
+def _for_the_client(connection: Connection, settings: Mapping[str, str]) -> tuple[str, bool]:
+    """The time zone and whether to compress. Asked before the statement's settings, which may limit any query."""
+    sql = "SELECT timezone(), toString(getSetting('enable_http_compression'))"
     zone, compress = json.loads(connection.query(sql, "JSONCompactEachRow").bytes())
-    return zone, bool(compress)
+    compress = settings.get("enable_http_compression", compress)
+    return settings.get("session_timezone") or zone, compress in {"1", "true"}
 
 
 def _load_external(connection: Connection, tables: Iterable[ExternalTable]) -> None:
@@ -173,7 +175,7 @@ def _load_external(connection: Connection, tables: Iterable[ExternalTable]) -> N
 
 def _insert(connection: Connection, statement: Statement, data: Iterable[bytes]) -> dict[str, str]:
     started = time.perf_counter_ns()
-    with connection.send_insert(statement.text.decode(), statement.format or "") as inserter:
+    with connection.send_insert(statement.text, statement.format or "") as inserter:  # type: ignore[arg-type]
         for piece in data:
             inserter.append(piece)
         result = inserter.finish()

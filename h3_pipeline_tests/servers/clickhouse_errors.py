@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import re
 
-# Text, date, number and address parsing; columns and types; the shape of the query.
-_BAD_REQUEST = {
-    6,
-    8,
-    15,
-    25,
-    26,
-    27,
-    36,
-    37,
-    38,
-    41,
-    44,
-    53,
-    62,
-    72,
-    117,
-    123,
-    167,
-    168,
-    223,
-    321,
-    376,
-    427,
-    441,
-    675,
-    676,
-}
+# Text, quoted strings, dates, numbers, UUIDs, addresses, domains, regular expressions that cannot be parsed.
+_UNREADABLE = {6, 25, 26, 27, 38, 41, 72, 376, 427, 441, 675, 676}
+# Arguments, columns, types, the syntax tree and the data that do not fit.
+_UNFIT = {8, 15, 36, 37, 44, 53, 62, 117, 123, 167, 168, 223, 321}
 # Unknown function, identifier, type, engine, table, aggregate, format, query, database, setting, direction, role.
-_NOT_FOUND = {46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511}
+_UNKNOWN = {46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511}
 _STATUS = {
-    **dict.fromkeys(_BAD_REQUEST, 400),
-    **dict.fromkeys(_NOT_FOUND, 404),
+    **dict.fromkeys(_UNREADABLE | _UNFIT, 400),
+    **dict.fromkeys(_UNKNOWN, 404),
     194: 401,  # REQUIRED_PASSWORD
     **dict.fromkeys((192, 193, 497, 512, 516), 403),  # unknown user, wrong password, access denied
     159: 408,  # TIMEOUT_EXCEEDED

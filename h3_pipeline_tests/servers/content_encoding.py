@@ -11,7 +11,6 @@ from typing import Any
 import lz4.frame
 from backports import zstd
 
-
 # Libraries of one shape: decompress(), eof, unused_data; compress(), flush().
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(wbits=31),

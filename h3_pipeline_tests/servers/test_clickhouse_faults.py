@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -56,6 +57,14 @@ def test_reset_after_the_statement(client: Client, server: ClickHouseServer, tab
     assert count(client, table) == 1
     received = server.statements()[0]
     assert (received.fault, received.status, received.executed) == ("reset", 0, True)
+
+
+def test_a_reset_is_a_tcp_reset(server: ClickHouseServer) -> None:
+    server.inject(Fault.reset("SELECT 3"))
+    with socket.create_connection((server.host, server.port), timeout=10) as connection:
+        connection.sendall(b"GET /?user=default&password=first&query=SELECT%203 HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
 
 
 def test_the_client_repeats_a_data_insert_after_a_reset(client: Client, server: ClickHouseServer, table: str) -> None:

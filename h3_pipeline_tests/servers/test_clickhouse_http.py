@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import json
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,15 @@ def test_settings_hold_for_one_statement(client: Client, server: ClickHouseServe
     assert server.statements()[-2].settings["max_threads"] == "7"
 
 
+def test_settings_that_limit_the_statement(client: Client) -> None:
+    limits = {"max_result_rows": 5, "limit": 3, "max_rows_to_read": 100, "session_timezone": "Asia/Tokyo"}
+    assert client.query("SELECT number FROM numbers(50)", settings=limits).row_count == 3
+    assert client.command("SELECT toString(toDateTime(0))", settings=limits) == "1970-01-01 09:00:00"
+    with pytest.raises(DatabaseError) as caught:
+        client.query("SELECT sum(number) FROM numbers(500)", settings=limits)
+    assert caught.value.code == 158
+
+
 def test_database_parameter(client: Client, server: ClickHouseServer) -> None:
     client.command("CREATE DATABASE IF NOT EXISTS other")
     client.command("CREATE TABLE IF NOT EXISTS other.here (a UInt8) ENGINE = Memory")
@@ -182,17 +191,13 @@ def test_a_client_that_stops_reading_harms_nobody(server: ClickHouseServer, clie
     assert client.command("SELECT 1") == 1
 
 
-@pytest.mark.parametrize("result_format", ["JSON", "CSVWithNames", "Parquet"])
-def test_formats_with_head_and_foot_come_as_one_document(client: Client, result_format: str) -> None:
-    with client.raw_stream("SELECT number FROM numbers(200000)", fmt=result_format) as stream:
-        document = stream.read()
-    if result_format == "JSON":
-        assert len(json.loads(document)["data"]) == 200_000
-    else:
-        assert document == client.raw_query("SELECT number FROM numbers(200000)", fmt=result_format)
-        assert document.count(b'"number"' if result_format == "CSVWithNames" else b"PAR1") == (
-            1 if result_format == "CSVWithNames" else 2
-        )
+@pytest.mark.parametrize(("result_format", "mark", "times"), [("CSVWithNames", b'"n"', 1), ("Parquet", b"PAR1", 2)])
+def test_formats_with_a_head_come_as_one_document(
+    server: ClickHouseServer, result_format: str, mark: bytes, times: int
+) -> None:
+    response = post(server, f"SELECT number AS n FROM numbers(200000) FORMAT {result_format}".encode())
+    assert response.headers["X-ClickHouse-Format"] == result_format
+    assert response.data.count(mark) == times
 
 
 def test_empty_results(client: Client, trips: str) -> None:
@@ -215,7 +220,7 @@ def test_insert_and_insert_df(client: Client, trips: str) -> None:
     )
     summary = client.insert_df(trips, frame)
     assert summary.written_rows == 2
-    client.insert(trips, [[3, frame["started_at"][0].to_pydatetime(), "c", None]])
+    client.insert(trips, [[3, datetime(2015, 1, 31, 23, 59, 59, tzinfo=UTC), "c", None]])
     rows = client.query(f"SELECT id, toString(started_at), note, fare FROM {trips} ORDER BY id").result_rows
     assert rows == [
         (1, "2015-01-31 23:59:59", "a;\n\nb", None),

@@ -54,8 +54,7 @@ def write_ancestral(
 ) -> SampleSummary:
     """Write trips as ``region,origin_coord,destination_coord,datetime,datasource``.
 
-    Timestamps are UTC and rise through the file, part by part; it is the hours of each city's own
-    clock that have the rush hours.
+    Timestamps are UTC and rise through the file; the rush hours are those of each city's own clock.
 
     Args:
         path: Where to; ``.gz`` at the end of the name compresses it.
@@ -75,37 +74,34 @@ def write_ancestral(
         raise ValueError(f"there must be a day and a city, but there are {days} and {len(cities)}")
     midnight = datetime(first_day.year, first_day.month, first_day.day, tzinfo=UTC)
     start, end = int(midnight.timestamp()), int((midnight + timedelta(days=days)).timestamp())
-    demands = [Demand(WallClock(city.timezone, start, end), start, end) for city in cities]
+    clocks = [WallClock(city.timezone, start, end) for city in cities]
+    demand = Demand(clocks, [city.weight for city in cities], start, end)
     flows = [Flows(city) for city in cities]
     names = np.array([city.name for city in cities], dtype=object)
-    city_share = np.array([city.weight for city in cities])
-    city_share /= city_share.sum()
     source_share = _SECOND_SOURCE_FACTOR ** np.arange(len(DATASOURCES))
     source_share /= source_share.sum()
 
     def make(rng: np.random.Generator, first: int, last: int) -> Table:
         count = last - first
-        city = rng.choice(len(cities), count, p=city_share)
-        quantile = (first + np.sort(rng.random(count)) * count) / max(rows, 1)
-        seconds = np.empty(count, dtype=np.int64)
+        seconds = demand.instants((first + np.sort(rng.random(count)) * count) / max(rows, 1))
+        city = demand.places(rng, seconds)
+        slots = demand.slots(city, seconds)
         points = np.empty((4, count))
-        for index in range(len(cities)):
-            here = np.flatnonzero(city == index)
-            seconds[here] = demands[index].instants(quantile[here])
-            points[:, here] = flows[index].draw(rng, demands[index].slots(seconds[here]))
+        for index, flow in enumerate(flows):
+            here = city == index
+            points[:, here] = flow.draw(rng, slots[here])
         # Each city has a market leader of its own.
         source = (rng.choice(len(DATASOURCES), count, p=source_share) + city) % len(DATASOURCES)
-        order = np.argsort(seconds, kind="stable")
-        origin_lat, origin_lng, destination_lat, destination_lng = np.round(points[:, order], _DECIMALS).tolist()
+        origin_lat, origin_lng, destination_lat, destination_lng = np.round(points, _DECIMALS).tolist()
         return Table(
             {
-                "region": names[city[order]].tolist(),
+                "region": names[city].tolist(),
                 "origin_coord": [f"POINT ({x} {y})" for x, y in zip(origin_lng, origin_lat, strict=True)],
                 "destination_coord": [
                     f"POINT ({x} {y})" for x, y in zip(destination_lng, destination_lat, strict=True)
                 ],
-                "datetime": texts(seconds[order]),
-                "datasource": np.array(DATASOURCES, dtype=object)[source[order]].tolist(),
+                "datetime": texts(seconds),
+                "datasource": np.array(DATASOURCES, dtype=object)[source].tolist(),
             }
         )
 

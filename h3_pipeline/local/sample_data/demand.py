@@ -1,9 +1,12 @@
 """When people travel: a week of local hours, laid over a period in UTC."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from h3_pipeline.local.sample_data.clock import QUARTER_HOUR, Seconds, WallClock
+from h3_pipeline.local.sample_data.draws import choose, cumulative
 
 HOURS_OF_WEEKDAY_AND_WEEKEND = 48
 """Number of slots: hours 0 to 23 of a weekday, then those of a Saturday or Sunday."""
@@ -22,32 +25,42 @@ _SATURDAY = 2  # 1970-01-01 was a Thursday
 
 
 class Demand:
-    """The demand for trips by one clock over a period.
+    """The demand for trips in some places over a period.
 
     Args:
-        clock: The clock of the people.
+        clocks: The clock of each place.
+        weights: The share of the trips that each place has, in any unit.
         start: First instant of the period, UTC, on a quarter of an hour.
         end: First instant after it, likewise.
     """
 
-    def __init__(self, clock: WallClock, start: int, end: int) -> None:
+    def __init__(self, clocks: Sequence[WallClock], weights: Sequence[float], start: int, end: int) -> None:
         self._start = start
-        local = clock.local(np.arange(start, end, QUARTER_HOUR, dtype=np.int64))
+        self._edges = np.arange(start, end + 1, QUARTER_HOUR, dtype=np.int64)
+        local = np.array([clock.local(self._edges[:-1]) for clock in clocks])
         weekend = (local // _DAY - _SATURDAY) % 7 < 2
         hour = local % _DAY / _HOUR
         demand = np.where(weekend, _at(hour, _WEEKEND), _at(hour, _WEEKDAY))
-        self._cumulative = np.concatenate([[0.0], np.cumsum(demand)]) / demand.sum()
+        demand *= (np.array(weights) / demand.sum(axis=1))[:, None]
         self._slots = np.where(weekend, 24, 0) + local % _DAY // _HOUR
+        self._cumulative = np.concatenate([[0.0], np.cumsum(demand.sum(axis=0))]) / demand.sum()
+        self._places = cumulative(demand.T)
 
     def instants(self, quantiles: npt.NDArray[np.float64]) -> Seconds:
         """The instants by which those shares (0 to 1) of the period's trips have started."""
-        edges = self._start + QUARTER_HOUR * np.arange(len(self._cumulative))
-        seconds = np.interp(quantiles, self._cumulative, edges).astype(np.int64)
-        return np.minimum(seconds, edges[-1] - 1)
+        seconds = np.interp(quantiles, self._cumulative, self._edges).astype(np.int64)
+        return np.minimum(seconds, self._edges[-1] - 1)
 
-    def slots(self, instants: Seconds) -> npt.NDArray[np.int64]:
-        """Local hour of instants within the period: 0 to 23, and 24 more at a weekend."""
-        return self._slots[(instants - self._start) // QUARTER_HOUR]
+    def places(self, rng: np.random.Generator, instants: Seconds) -> npt.NDArray[np.int64]:
+        """Draw the place, by index, of trips that start at instants within the period."""
+        return choose(rng, self._places[self._bins(instants)])
+
+    def slots(self, places: npt.NDArray[np.int64], instants: Seconds) -> npt.NDArray[np.int64]:
+        """Local hours in places at instants within the period: 0 to 23, and 24 more at a weekend."""
+        return self._slots[places, self._bins(instants)]
+
+    def _bins(self, instants: Seconds) -> npt.NDArray[np.int64]:
+        return (instants - self._start) // QUARTER_HOUR
 
 
 def _at(hour: npt.NDArray[np.float64], demand: tuple[float, ...]) -> npt.NDArray[np.float64]:

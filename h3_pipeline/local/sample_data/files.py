@@ -73,15 +73,21 @@ def write_table(
     with _whole_file(path) as write:
         # A file without rows has its header all the same.
         for first in range(0, max(rows, 1), CHUNK_ROWS):
-            rng = np.random.default_rng([seed, first])
-            table = make(rng, first, min(first + CHUNK_ROWS, rows))
-            if first == 0:
-                write((",".join(table.columns) + line_end).encode())
-            dirt.spoil(table, rng)
-            write("".join([line + line_end for line in table.lines()]).encode())
+            last = min(first + CHUNK_ROWS, rows)
+            write(_part(make, first, last, seed, dirt, line_end))
             if progress is not None:
-                progress(len(table))
+                progress(last - first)
     return SampleSummary(path, rows, dirt.counts(refused=True), dirt.counts(refused=False))
+
+
+def _part(
+    make: Callable[[np.random.Generator, int, int], Table], first: int, last: int, seed: int, dirt: Dirt, line_end: str
+) -> bytes:
+    rng = np.random.default_rng([seed, first])
+    table = make(rng, first, last)
+    dirt.spoil(table, rng)
+    header = ",".join(table.columns) + line_end if first == 0 else ""
+    return "".join([header, *(line + line_end for line in table.lines())]).encode()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from h3_pipeline.local.sample_data.cities import City, SpotKind
 from h3_pipeline.local.sample_data.demand import HOURS_OF_WEEKDAY_AND_WEEKEND
+from h3_pipeline.local.sample_data.draws import choose, cumulative
 
 Degrees = npt.NDArray[np.float64]
 
@@ -15,7 +16,7 @@ TRUNCATION = 2.5
 """Points lie within so many standard deviations of their spot."""
 
 _KM_PER_DEGREE = EARTH_RADIUS_KM * np.pi / 180
-_USUAL_KM = 4.0
+_USUAL_KM = 3.0
 _WITHIN_ONE_SPOT = 0.3  # few take a vehicle to get about a single quarter
 
 # The shares in which kinds of spots send and receive trips, in the order of `SpotKind`:
@@ -60,15 +61,15 @@ class Flows:
         self._spread_km = np.array([spot.spread_km for spot in spots])
 
         km = distance_km(self._lat[:, None], self._lng[:, None], self._lat, self._lng)
-        willingness = 1 / (1 + (km / _USUAL_KM) ** 1.5)
+        willingness = 1 / (1 + (km / _USUAL_KM) ** 2)
         np.fill_diagonal(willingness, _WITHIN_ONE_SPOT)
 
         periods = [period for week in (_WEEKDAY, _WEEKEND) for period in week for _ in period.hours]
         origins = np.array([period.origins for period in periods])[:, kind] * share
         destinations = np.array([period.destinations for period in periods])[:, kind] * share
         assert len(periods) == HOURS_OF_WEEKDAY_AND_WEEKEND
-        self._origins = _cumulative(origins)
-        self._destinations = _cumulative(destinations[:, None, :] * willingness)
+        self._origins = cumulative(origins)
+        self._destinations = cumulative(destinations[:, None, :] * willingness)
 
     def draw(self, rng: np.random.Generator, slots: npt.NDArray[np.int64]) -> tuple[Degrees, Degrees, Degrees, Degrees]:
         """Draw one trip for each slot.
@@ -80,8 +81,8 @@ class Flows:
         Returns:
             Latitudes and longitudes of the origins, and of the destinations, shape (n,) each.
         """
-        origin = _choose(rng, self._origins[slots])
-        destination = _choose(rng, self._destinations[slots, origin])
+        origin = choose(rng, self._origins[slots])
+        destination = choose(rng, self._destinations[slots, origin])
         return *self._scatter(rng, origin), *self._scatter(rng, destination)
 
     def _scatter(self, rng: np.random.Generator, spot: npt.NDArray[np.int64]) -> tuple[Degrees, Degrees]:
@@ -100,14 +101,3 @@ def distance_km(lat: Degrees, lng: Degrees, other_lat: Degrees, other_lng: Degre
     half = np.sin((other_phi - phi) / 2) ** 2
     half = half + np.cos(phi) * np.cos(other_phi) * np.sin(np.radians(other_lng - lng) / 2) ** 2
     return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half))
-
-
-def _cumulative(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Weights to cumulative probabilities along the last axis."""
-    sums = np.cumsum(weights, axis=-1)
-    return sums / sums[..., -1:]
-
-
-def _choose(rng: np.random.Generator, cumulative: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """One index for each row of cumulative probabilities, shape (n, k) to (n,)."""
-    return (rng.random(len(cumulative))[:, None] >= cumulative).sum(axis=1)

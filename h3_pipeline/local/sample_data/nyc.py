@@ -25,7 +25,7 @@ _MILES_PER_HOUR = np.array(
         *(11.0, 11.0, 10.5, 10.5, 10.0, 9.5, 10.0, 11.5, 13.0, 14.5, 16.0, 17.5),
     ]
 )
-_LEAVING_THE_FOLD = 4 * 3600
+_HALF_A_DAY = 12 * 3600
 
 _FARE_START, _FARE_PER_MILE, _FARE_PER_MINUTE = 2.5, 2.0, 0.35
 _TAX, _SURCHARGE, _TOLL = 0.5, 0.3, 5.54
@@ -71,8 +71,8 @@ def write_nyc_like(
 ) -> SampleSummary:
     """Write trips in New York as yellow taxis' trips of 2015 were published, CRLF included.
 
-    Times are New York's, without a zone. None of them is ambiguous: a trip in the hour that occurs
-    twice when the clocks go back is moved to earlier in that night.
+    Times are New York's, without a zone. None of them is ambiguous: trips in the hour that occurs
+    twice when the clocks go back take place half a day later.
 
     Args:
         path: Where to; ``.gz`` at the end of the name compresses it.
@@ -91,19 +91,19 @@ def write_nyc_like(
     start = int(datetime(year, month, 1, tzinfo=zone).timestamp())
     end = int(datetime(year + month // 12, month % 12 + 1, 1, tzinfo=zone).timestamp())
     clock = WallClock(NEW_YORK.timezone, start, end)
-    demand = Demand(clock, start, end)
+    demand = Demand([clock], [1], start, end)
     flows = Flows(NEW_YORK)
 
     def make(rng: np.random.Generator, first: int, last: int) -> Table:
         count = last - first
         pickup = demand.instants((first + np.sort(rng.random(count)) * count) / max(rows, 1))
-        slots = demand.slots(pickup)
+        slots = demand.slots(np.zeros(count, dtype=np.int64), pickup)
         # The meter stores single precision.
         points = [each.astype(np.float32).astype(np.float64) for each in flows.draw(rng, slots)]
         miles = _miles(rng, points)
         seconds = _seconds(rng, miles, slots)
         ambiguous = clock.shows_twice(pickup) | clock.shows_twice(pickup + seconds)
-        pickup = np.where(ambiguous, pickup - _LEAVING_THE_FOLD, pickup)
+        pickup = np.where(ambiguous, pickup + _HALF_A_DAY, pickup)
         pickup_lat, pickup_lng, dropoff_lat, dropoff_lng = points
         return Table(
             {

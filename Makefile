@@ -1,0 +1,59 @@
+# Everything a developer does, a target each; `make` alone lists them.
+# Each target first brings .venv up to date with requirements.lock, if it is not.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WORKERS ?= 2
+ROWS ?=
+TESTS ?=
+PYTHON ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo dev test test-fast lint format types imports docs lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(INSTALLED) ## Make .venv from requirements.lock (PYTHON=... names the Python)
+
+$(INSTALLED): requirements.lock setup.py scripts/venv.sh
+	@scripts/venv.sh
+
+demo: $(INSTALLED) ## Make sample trips, run the pipeline to its end, show what happened (ROWS=n)
+	@$(BIN)/h3-pipeline demo $(if $(ROWS),--rows $(ROWS))
+
+dev: $(INSTALLED) ## Run the object store and Dagster with its UI, sensors on (PORT, default 3000)
+	@$(BIN)/h3-pipeline dev
+
+test: $(INSTALLED) ## Run all tests (WORKERS=n processes, TESTS=... for some of them)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+test-fast: $(INSTALLED) ## Run the tests that take no more than seconds and need no browser
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not browser" $(TESTS)
+
+lint: $(INSTALLED) ## Check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## Mend style and formatting, as far as a tool can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(INSTALLED) ## Check types
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: $(INSTALLED) ## Check that imports point one way
+	@$(BIN)/lint-imports --no-logo
+
+docs: $(INSTALLED) ## Write the parts of the documents that come from the code
+	@$(BIN)/python docs/generate.py
+
+lock: $(INSTALLED) ## Lock what setup.py asks for (UPGRADE=1 for the newest versions)
+	@$(BIN)/uv pip compile setup.py --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock
+
+clean: ## Remove .venv, caches and build products; state in H3_PIPELINE_HOME stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

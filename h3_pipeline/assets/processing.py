@@ -1,0 +1,213 @@
+"""``processed_trips``: each upload judged, indexed and written clean; ``upload_manifests``: the verdicts.
+
+One run takes many uploads. A refused one must not stop the others, and Dagster would count every
+partition of a run as materialized once a step yields its asset. So `processed_trips` is reported
+upload by upload and never yielded, while `upload_manifests`, which every upload has, accepted or
+not, is; the next step hangs on it. The refused uploads fail the run in its last step.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import h3
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    AssetSpec,
+    BackfillPolicy,
+    Backoff,
+    MaterializeResult,
+    MetadataValue,
+    RetryPolicy,
+    TableRecord,
+    multi_asset,
+)
+
+from h3_pipeline.assets.metadata import TRIPS_SCHEMA, processed_metadata
+from h3_pipeline.assets.uploads import DATA_VERSION_TAG, RAW_UPLOADS
+from h3_pipeline.clickhouse.client import QueryError
+from h3_pipeline.errors import UploadRefused
+from h3_pipeline.partitions import uploads_partitions
+from h3_pipeline.processing.process import ProcessedUpload, process_upload, write_refusal
+from h3_pipeline.resources import PipelineResource
+from h3_pipeline.storage.prefixes import key_of_partition
+
+PROCESSED_TRIPS = "processed_trips"
+UPLOAD_MANIFESTS = "upload_manifests"
+
+
+@multi_asset(
+    name="process_uploads",
+    specs=[
+        AssetSpec(
+            PROCESSED_TRIPS,
+            deps=[RAW_UPLOADS],
+            description="The clean trips of each upload, H3-indexed, as a compressed CSV below `processed/`; "
+            "what was refused is below `rejected/`.",
+            group_name="processing",
+            kinds={"chdb", "csv"},
+            metadata={"dagster/column_schema": TRIPS_SCHEMA},
+            skippable=True,
+        ),
+        AssetSpec(
+            UPLOAD_MANIFESTS,
+            deps=[PROCESSED_TRIPS],
+            description="What became of each upload, accepted or refused: counts by reason, feed, dialect.",
+            group_name="processing",
+            kinds={"json"},
+        ),
+    ],
+    check_specs=[
+        AssetCheckSpec(
+            "rows_are_conserved",
+            asset=UPLOAD_MANIFESTS,
+            blocking=True,
+            description="For every upload, rows in = rows loaded + rows rejected, and the reasons add up.",
+        ),
+        AssetCheckSpec(
+            "cells_equal_h3",
+            asset=UPLOAD_MANIFESTS,
+            blocking=True,
+            description="On a sample of each upload's rows, every cell is valid and is the one that h3-py gives.",
+        ),
+        AssetCheckSpec(
+            "reject_ratio",
+            asset=UPLOAD_MANIFESTS,
+            description="No upload has a larger share of refused rows than H3_MAX_REJECT_RATIO.",
+        ),
+    ],
+    partitions_def=uploads_partitions,
+    backfill_policy=BackfillPolicy.single_run(),
+    # for the store and the network; a refused upload is never tried again
+    retry_policy=RetryPolicy(max_retries=2, delay=2, backoff=Backoff.EXPONENTIAL),
+)
+def process_uploads(
+    context: AssetExecutionContext, pipeline: PipelineResource
+) -> Iterator[MaterializeResult | AssetCheckResult]:
+    """Process every upload of the run."""
+    settings = pipeline.settings()
+    catalog = pipeline.catalog()
+    accepted: list[ProcessedUpload] = []
+    with pipeline.bucket() as bucket, pipeline.task_engine(bucket) as engine:
+        for partition in context.partition_keys:
+            key = key_of_partition(partition)
+            try:
+                processed = process_upload(
+                    key,
+                    bucket=bucket,
+                    engine=engine.clickhouse,
+                    catalog=catalog,
+                    scratch=engine.scratch,
+                    resolution=settings.h3_resolution,
+                    max_reject_ratio=settings.h3_max_reject_ratio,
+                )
+            except (UploadRefused, QueryError) as error:
+                refusal = error if isinstance(error, UploadRefused) else UploadRefused("engine_error", str(error))
+                write_refusal(bucket, key, refusal)
+                context.log.warning("%s refused (%s): %s", key, refusal.code, refusal)
+                context.add_asset_metadata(
+                    {"verdict": "refused", "code": refusal.code, "error": str(refusal)},
+                    asset_key=UPLOAD_MANIFESTS,
+                    partition_key=partition,
+                )
+            else:
+                accepted.append(processed)
+                _report(context, partition, processed)
+    yield MaterializeResult(asset_key=UPLOAD_MANIFESTS)
+    yield _check_conservation(accepted)
+    yield _check_cells(accepted, settings.h3_resolution)
+    yield _check_reject_ratio(accepted, len(context.partition_keys), settings.h3_max_reject_ratio)
+
+
+def _report(context: AssetExecutionContext, partition: str, processed: ProcessedUpload) -> None:
+    manifest = processed.manifest
+    context.log.info(
+        "%s: %s rows in, %s loaded, %s rejected %s",
+        manifest.upload,
+        f"{manifest.rows_in:,}",
+        f"{manifest.rows_loaded:,}",
+        f"{manifest.rows_rejected:,}",
+        dict(manifest.rejected) or "",
+    )
+    context.add_asset_metadata(
+        {
+            "verdict": "accepted",
+            "rows in": manifest.rows_in,
+            "rows loaded": manifest.rows_loaded,
+            "rows rejected": manifest.rows_rejected,
+            "manifest": MetadataValue.json(manifest.to_json()),
+        },
+        asset_key=UPLOAD_MANIFESTS,
+        partition_key=partition,
+    )
+    context.log_event(
+        AssetMaterialization(
+            asset_key=AssetKey(PROCESSED_TRIPS),
+            partition=partition,
+            metadata=processed_metadata(manifest, processed.sample),
+            tags={DATA_VERSION_TAG: manifest.upload_etag},
+        )
+    )
+
+
+def _check_conservation(accepted: Sequence[ProcessedUpload]) -> AssetCheckResult:
+    manifests = [processed.manifest for processed in accepted]
+    lost = [
+        m.upload
+        for m in manifests
+        if m.rows_in != m.rows_loaded + m.rows_rejected or m.rows_rejected != sum(m.rejected.values())
+    ]
+    return AssetCheckResult(
+        asset_key=UPLOAD_MANIFESTS,
+        check_name="rows_are_conserved",
+        passed=not lost,
+        metadata={
+            "rows in": sum(m.rows_in for m in manifests),
+            "rows loaded": sum(m.rows_loaded for m in manifests),
+            "rows rejected": sum(m.rows_rejected for m in manifests),
+            "uploads that lost rows": ", ".join(lost) or "none",
+        },
+    )
+
+
+def _check_cells(accepted: Sequence[ProcessedUpload], resolution: int) -> AssetCheckResult:
+    compared = 0
+    wrong: list[TableRecord] = []
+    for processed in accepted:
+        for row in processed.sample:
+            for end in ("origin", "destination"):
+                found: Any = row[f"{end}_h3"]
+                if found is None:
+                    continue
+                compared += 1
+                point = row[f"{end}_lat"], row[f"{end}_lng"]
+                expected = h3.str_to_int(h3.latlng_to_cell(*point, resolution))
+                if found != expected:
+                    cells = {"found": f"{found:x}", "expected": f"{expected:x}"}
+                    wrong.append(TableRecord({"upload": processed.manifest.upload, "point": str(point), **cells}))
+    metadata: dict[str, Any] = {"cells compared": compared, "cells that differ": len(wrong)}
+    if wrong:
+        metadata["differences"] = MetadataValue.table(wrong[:20])
+    return AssetCheckResult(
+        asset_key=UPLOAD_MANIFESTS, check_name="cells_equal_h3", passed=not wrong, metadata=metadata
+    )
+
+
+def _check_reject_ratio(accepted: Sequence[ProcessedUpload], uploads: int, limit: float) -> AssetCheckResult:
+    ratios = {p.manifest.upload: p.manifest.rows_rejected / p.manifest.rows_in for p in accepted}
+    refused = uploads - len(accepted)
+    return AssetCheckResult(
+        asset_key=UPLOAD_MANIFESTS,
+        check_name="reject_ratio",
+        passed=not refused and all(ratio <= limit for ratio in ratios.values()),
+        severity=AssetCheckSeverity.WARN,
+        metadata={
+            "limit": limit,
+            "largest ratio": max(ratios.values(), default=0.0),
+            "uploads refused whole": refused,
+        },
+    )

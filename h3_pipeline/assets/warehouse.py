@@ -1,0 +1,204 @@
+"""``trips``, ``cell_hourly`` and ``flow_hourly``: an upload's rows in the warehouse.
+
+One step for the three, because they are staged and published together. Like `processed_trips`, they
+are reported upload by upload. Uploads that were refused, here or before, fail the run at its end,
+so that their partitions fail with it and the others stand.
+"""
+
+from collections.abc import Iterator
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    AssetSpec,
+    BackfillPolicy,
+    Backoff,
+    Failure,
+    MetadataValue,
+    RetryPolicy,
+    TableRecord,
+    multi_asset,
+)
+
+from h3_pipeline.assets.metadata import TRIPS_SCHEMA, loaded_metadata
+from h3_pipeline.assets.processing import UPLOAD_MANIFESTS
+from h3_pipeline.assets.uploads import DATA_VERSION_TAG
+from h3_pipeline.partitions import uploads_partitions
+from h3_pipeline.processing.manifest import Manifest
+from h3_pipeline.resources import PipelineResource
+from h3_pipeline.storage import prefixes
+from h3_pipeline.storage.bucket import Bucket
+from h3_pipeline.warehouse import history
+from h3_pipeline.warehouse.loading import LoadedUpload, Warehouse
+from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, LOADED_TABLES, TRIPS
+
+POOL = "warehouse"
+"""Dagster pool with one slot: one run at a time publishes."""
+
+
+@multi_asset(
+    name="load_uploads",
+    specs=[
+        AssetSpec(
+            TRIPS,
+            deps=[UPLOAD_MANIFESTS],
+            description="One row a trip, of every upload. The newest version of an upload replaces its rows.",
+            group_name="warehouse",
+            kinds={"clickhouse", "table"},
+            metadata={"dagster/column_schema": TRIPS_SCHEMA},
+            skippable=True,
+        ),
+        AssetSpec(
+            CELL_HOURLY,
+            deps=[TRIPS],
+            description="Departures and arrivals per H3 cell and hour, at several resolutions; "
+            "ask `cell_hourly_view` for finished numbers.",
+            group_name="warehouse",
+            kinds={"clickhouse", "table"},
+            skippable=True,
+        ),
+        AssetSpec(
+            FLOW_HOURLY,
+            deps=[TRIPS],
+            description="Trips per origin, destination and hour, at several resolutions; "
+            "ask `flow_hourly_view` for finished numbers.",
+            group_name="warehouse",
+            kinds={"clickhouse", "table"},
+            skippable=True,
+        ),
+    ],
+    check_specs=[
+        AssetCheckSpec(
+            "rows_are_conserved",
+            asset=TRIPS,
+            description="`trips` holds exactly the rows that the manifests say were loaded.",
+        ),
+        AssetCheckSpec(
+            "rollup_equals_recount",
+            asset=CELL_HOURLY,
+            description="At every resolution, each group equals a recount from the upload's trips.",
+        ),
+        AssetCheckSpec(
+            "rollup_equals_recount",
+            asset=FLOW_HOURLY,
+            description="At every resolution, each group equals a recount from the upload's trips.",
+        ),
+    ],
+    partitions_def=uploads_partitions,
+    backfill_policy=BackfillPolicy.single_run(),
+    pool=POOL,
+    retry_policy=RetryPolicy(max_retries=2, delay=2, backoff=Backoff.EXPONENTIAL),
+)
+def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[AssetCheckResult]:
+    """Load every upload of the run that was accepted."""
+    loaded: dict[str, LoadedUpload] = {}
+    refused: dict[str, str] = {}
+    with pipeline.bucket() as bucket, pipeline.warehouse(bucket) as warehouse:
+        for partition in context.partition_keys:
+            key = prefixes.key_of_partition(partition)
+            refusal = bucket.read_json(prefixes.refusal_object(key))
+            if refusal is not None:
+                refused[key] = refusal["error"]
+                history.record(warehouse.engine, warehouse.placement, _refused_event(key, refusal, context.run_id))
+                continue
+            manifest = _manifest(bucket, key)
+            result = warehouse.load(manifest, run_id=context.run_id, on_stage=context.log.debug)
+            loaded[key] = result
+            _report(context, partition, manifest, result)
+        if loaded:
+            yield _check_conservation(warehouse, loaded)
+            yield _check_recounts(CELL_HOURLY, loaded)
+            yield _check_recounts(FLOW_HOURLY, loaded)
+    if refused:
+        raise _failure(refused, len(context.partition_keys))
+
+
+def _manifest(bucket: Bucket, key: str) -> Manifest:
+    document = bucket.read_json(prefixes.manifest_object(key))
+    if document is None:
+        raise Failure(
+            f"{key} was not processed yet: {prefixes.manifest_object(key)} is not there; materialize processed_trips",
+            allow_retries=False,
+        )
+    return Manifest.from_json(document)
+
+
+def _report(context: AssetExecutionContext, partition: str, manifest: Manifest, result: LoadedUpload) -> None:
+    for table in LOADED_TABLES:
+        context.log_event(
+            AssetMaterialization(
+                asset_key=AssetKey(table),
+                partition=partition,
+                metadata=loaded_metadata(table, result),
+                tags={DATA_VERSION_TAG: manifest.upload_etag},
+            )
+        )
+
+
+def _check_conservation(warehouse: Warehouse, loaded: dict[str, LoadedUpload]) -> AssetCheckResult:
+    differing = []
+    for key, result in loaded.items():
+        found = warehouse.rows_of(key, months=result.months)
+        if found != result.rows[TRIPS]:
+            differing.append(TableRecord({"upload": key, "staged": result.rows[TRIPS], "in trips": found}))
+    return AssetCheckResult(
+        asset_key=TRIPS,
+        check_name="rows_are_conserved",
+        passed=not differing,
+        metadata={
+            "uploads": len(loaded),
+            "rows": sum(result.rows[TRIPS] for result in loaded.values()),
+            **({"differences": MetadataValue.table(differing)} if differing else {}),
+        },
+    )
+
+
+def _check_recounts(table: str, loaded: dict[str, LoadedUpload]) -> AssetCheckResult:
+    checks = [check for result in loaded.values() for check in result.recounts if check.table == table]
+    resolutions = sorted({check.resolution for check in checks}, reverse=True)
+    summary = []
+    for resolution in resolutions:
+        same = [check for check in checks if check.resolution == resolution]
+        summary.append(
+            TableRecord(
+                {
+                    "resolution": resolution,
+                    "groups": sum(check.groups for check in same),
+                    "trips": sum(check.trips for check in same),
+                    "recounted trips": sum(check.recounted_trips for check in same),
+                    "equal": all(check.equal for check in same),
+                }
+            )
+        )
+    return AssetCheckResult(
+        asset_key=table,
+        check_name="rollup_equals_recount",
+        passed=bool(checks) and all(check.equal for check in checks),
+        metadata={"by resolution": MetadataValue.table(summary)},
+    )
+
+
+def _refused_event(key: str, refusal: dict, run_id: str) -> history.UploadEvent:
+    return history.UploadEvent(
+        upload=key,
+        upload_etag=refusal.get("upload_etag", ""),
+        event="refused",
+        feed=refusal.get("feed", ""),
+        rows_in=refusal.get("rows_in"),
+        rejected=refusal.get("rejected", {}),
+        message=f"{refusal['code']}: {refusal['error']}",
+        run_id=run_id,
+    )
+
+
+def _failure(refused: dict[str, str], uploads: int) -> Failure:
+    first = "; ".join(f"{key}: {error}" for key, error in list(refused.items())[:3])
+    more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+    return Failure(
+        f"{len(refused)} of {uploads} uploads refused. {first}{more}",
+        metadata=dict(list(refused.items())[:100]),
+        allow_retries=False,
+    )

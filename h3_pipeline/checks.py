@@ -1,0 +1,91 @@
+"""Checks that look at the whole warehouse, apart from those that come with each load."""
+
+from collections.abc import Sequence
+
+from dagster import (
+    AssetCheckResult,
+    MetadataValue,
+    TableRecord,
+    asset_check,
+)
+
+from h3_pipeline.resources import PipelineResource
+from h3_pipeline.storage import prefixes
+from h3_pipeline.warehouse import history
+from h3_pipeline.warehouse.reconcile import ResolutionCheck, recount
+from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, TRIPS
+
+
+def _everywhere(pipeline: PipelineResource, table: str) -> list[ResolutionCheck]:
+    with pipeline.bucket() as bucket, pipeline.warehouse(bucket) as warehouse:
+        qualified = warehouse.placement.table
+        checks = recount(
+            warehouse.engine,
+            qualified(TRIPS),
+            qualified(CELL_HOURLY),
+            qualified(FLOW_HOURLY),
+            warehouse.rollup_resolutions,
+        )
+    return [check for check in checks if check.table == table]
+
+
+def _result(checks: Sequence[ResolutionCheck]) -> AssetCheckResult:
+    records = [
+        TableRecord(
+            {
+                "resolution": check.resolution,
+                "groups": check.groups,
+                "trips": check.trips,
+                "recounted groups": check.recounted_groups,
+                "recounted trips": check.recounted_trips,
+                "equal": check.equal,
+            }
+        )
+        for check in checks
+    ]
+    return AssetCheckResult(
+        passed=all(check.equal for check in checks), metadata={"by resolution": MetadataValue.table(records)}
+    )
+
+
+@asset_check(asset=CELL_HOURLY, description="Over all uploads, every group equals a recount from `trips`.")
+def cell_hourly_reconciles(pipeline: PipelineResource) -> AssetCheckResult:
+    """Recount all of ``cell_hourly``."""
+    return _result(_everywhere(pipeline, CELL_HOURLY))
+
+
+@asset_check(asset=FLOW_HOURLY, description="Over all uploads, every group equals a recount from `trips`.")
+def flow_hourly_reconciles(pipeline: PipelineResource) -> AssetCheckResult:
+    """Recount all of ``flow_hourly``."""
+    return _result(_everywhere(pipeline, FLOW_HOURLY))
+
+
+@asset_check(
+    asset=TRIPS,
+    description="Every upload in `trips` is loaded whole, and its object is still in the bucket. "
+    "One that was deleted is reported, never retracted: `h3-pipeline retract` does that.",
+)
+def uploads_are_accounted_for(pipeline: PipelineResource) -> AssetCheckResult:
+    """Compare ``trips`` with the history of loads and with the bucket."""
+    with pipeline.bucket() as bucket:
+        objects = {prefixes.key_of_object(stored.key) for stored in bucket.list(prefixes.UPLOADS)}
+        with pipeline.warehouse(bucket) as warehouse:
+            events = history.latest_loads(warehouse.engine, warehouse.placement)
+            table = warehouse.placement.table(TRIPS)
+            rows = dict(warehouse.engine.rows(f"SELECT upload, count() FROM {table} GROUP BY upload"))
+    expected = {event.upload: event.rows_loaded for event in events}
+    differing = [
+        TableRecord({"upload": upload, "loaded": expected.get(upload, 0), "in trips": int(rows.get(upload, 0))})
+        for upload in sorted(expected.keys() | rows.keys())
+        if expected.get(upload, 0) != rows.get(upload, 0)
+    ]
+    deleted = sorted(upload for upload in rows if upload not in objects and not upload.startswith(prefixes.EXTERNAL))
+    return AssetCheckResult(
+        passed=not differing and not deleted,
+        metadata={
+            "uploads": len(rows),
+            "rows": int(sum(rows.values())),
+            "deleted from the bucket": MetadataValue.json(deleted[:100]),
+            **({"differences": MetadataValue.table(differing[:100])} if differing else {}),
+        },
+    )

@@ -1,0 +1,32 @@
+"""Assembles everything that Dagster runs. One function, so that tests can put in their own resource."""
+
+from dagster import Definitions
+
+from h3_pipeline import checks, jobs, schedules, sensors
+from h3_pipeline.assets.processing import process_uploads
+from h3_pipeline.assets.uploads import raw_uploads
+from h3_pipeline.assets.warehouse import load_uploads
+from h3_pipeline.resources import PipelineResource
+
+
+def build_definitions(pipeline: PipelineResource | None = None) -> Definitions:
+    """The project's definitions.
+
+    Args:
+        pipeline: The resource of all assets; by default the one that reads the environment.
+    """
+    return Definitions(
+        assets=[raw_uploads, process_uploads, load_uploads],
+        asset_checks=[
+            checks.cell_hourly_reconciles,
+            checks.flow_hourly_reconciles,
+            checks.uploads_are_accounted_for,
+        ],
+        jobs=[jobs.ingest_uploads, jobs.reconcile_warehouse],
+        sensors=[sensors.uploads_sensor, sensors.processed_sensor, sensors.report_failed_runs],
+        schedules=[schedules.reconcile_daily],
+        resources={"pipeline": pipeline or PipelineResource()},
+    )
+
+
+defs = build_definitions()

@@ -1,0 +1,203 @@
+"""Ingests uploads to the end in this process, as the command line does: the same job, no daemon."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+from dagster import (
+    DagsterEvent,
+    DagsterInstance,
+    DagsterRunStatus,
+    ExecuteInProcessResult,
+    RunsFilter,
+)
+
+from h3_pipeline.assets.uploads import observed
+from h3_pipeline.assets.warehouse import TRIPS
+from h3_pipeline.definitions import build_definitions
+from h3_pipeline.errors import PipelineError, StorageError
+from h3_pipeline.jobs import ingest_uploads
+from h3_pipeline.processing.manifest import Manifest
+from h3_pipeline.runs import add_partitions, contiguous, range_tags
+from h3_pipeline.storage import prefixes
+from h3_pipeline.storage.bucket import Bucket
+
+logger = logging.getLogger(__name__)
+
+PROCESS_TAG = "h3_pipeline/process"
+"""Names the process that executes a run, so that the next command knows whether it still lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOutcome:
+    """What became of one upload; the fields are those of ``ingest --json``."""
+
+    upload: str
+    status: str
+    feed: str | None = None
+    rows_in: int | None = None
+    rows_loaded: int = 0
+    rows_rejected: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of all uploads of a command.
+
+    Attributes:
+        uploads: One outcome an upload, in the order given.
+        run_id: Dagster run; the last one where the uploads took several.
+        seconds: From start to end.
+    """
+
+    uploads: list[UploadOutcome]
+    run_id: str | None
+    seconds: float
+
+
+def ingest(
+    keys: Sequence[str],
+    *,
+    bucket: Bucket,
+    instance: DagsterInstance,
+    on_event: Callable[[DagsterEvent], None] | None = None,
+) -> IngestReport:
+    """Ingest uploads that are in the bucket already.
+
+    Args:
+        keys: Keys below ``uploads/``, each once.
+        bucket: The bucket.
+        instance: Where the runs are recorded.
+        on_event: Told each event of the runs afterwards.
+
+    Raises:
+        StorageError: An upload is not in the bucket, or the bucket failed.
+        PipelineError: A run failed for another reason than what is in the files.
+    """
+    began = time.monotonic()
+    end_runs_of_dead_processes(instance)
+    for key in keys:
+        stored = bucket.head(prefixes.upload_object(key))
+        if stored is None:
+            raise StorageError(f"{bucket} has no object {prefixes.upload_object(key)}; upload it first")
+        instance.report_runless_asset_event(observed(key, stored))
+    partitions = [prefixes.partition_key(key) for key in keys]
+    known = add_partitions(instance, partitions)
+    run_id = None
+    seconds: dict[str, float] = {}
+    for batch in contiguous(partitions, known):
+        result = _execute(batch, instance)
+        run_id = result.run_id
+        _raise_unless_refused(result, bucket, batch)
+        seconds |= _load_seconds(result)
+        for event in result.all_events if on_event else ():
+            on_event(event)
+    outcomes = [outcome(bucket, key, seconds.get(prefixes.partition_key(key), 0.0)) for key in keys]
+    return IngestReport(outcomes, run_id, round(time.monotonic() - began, 3))
+
+
+def outcome(bucket: Bucket, key: str, load_seconds: float = 0.0) -> UploadOutcome:
+    """What became of one upload, from what processing left in the bucket."""
+    refusal = bucket.read_json(prefixes.refusal_object(key))
+    if refusal is not None:
+        rejected = dict(refusal.get("rejected", {}))
+        return UploadOutcome(
+            upload=key,
+            status="refused",
+            feed=refusal.get("feed"),
+            rows_in=refusal.get("rows_in"),
+            rows_rejected=sum(rejected.values()),
+            rejected=rejected,
+            error=refusal["error"],
+        )
+    document = bucket.read_json(prefixes.manifest_object(key))
+    if document is None:
+        raise PipelineError(f"{key} left neither a manifest nor a refusal; run it again")
+    manifest = Manifest.from_json(document)
+    return UploadOutcome(
+        upload=key,
+        status="loaded",
+        feed=manifest.feed,
+        rows_in=manifest.rows_in,
+        rows_loaded=manifest.rows_loaded,
+        rows_rejected=manifest.rows_rejected,
+        rejected=manifest.rejected,
+        warnings=manifest.warnings,
+        seconds=round(manifest.seconds + load_seconds, 3),
+    )
+
+
+def end_runs_of_dead_processes(instance: DagsterInstance) -> None:
+    """Fail the runs whose command was killed, and give back the pool's slots that they held."""
+    unfinished = RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])
+    for run in instance.get_runs(unfinished):
+        process = run.tags.get(PROCESS_TAG)
+        if process and not _lives(process):
+            logger.info("run %s was left behind by a process that died; it is marked as failed", run.run_id)
+            instance.report_run_failed(run, "The process that executed this run died; run it again.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _execute(partitions: Sequence[str], instance: DagsterInstance) -> ExecuteInProcessResult:
+    job = build_definitions().resolve_job_def(ingest_uploads.name)
+    return job.execute_in_process(
+        instance=instance,
+        tags={PROCESS_TAG: _this_process(), **range_tags(partitions)},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+
+
+def _raise_unless_refused(result: ExecuteInProcessResult, bucket: Bucket, partitions: Sequence[str]) -> None:
+    """A run fails when an upload is refused; any other failure is the command's."""
+    if result.success:
+        return
+    loaded = set(_load_seconds(result))
+    keys = [prefixes.key_of_partition(partition) for partition in partitions if partition not in loaded]
+    if keys and all(bucket.head(prefixes.refusal_object(key)) is not None for key in keys):
+        return
+    raise PipelineError(_cause(result))
+
+
+def _cause(result: ExecuteInProcessResult) -> str:
+    """The innermost message of the run's first failure."""
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            return error.message.split(":", 1)[-1].strip()
+    return f"run {result.run_id} failed; `h3-pipeline dev` shows its log"
+
+
+def _load_seconds(result: ExecuteInProcessResult) -> dict[str, float]:
+    """Seconds that loading took, by partition, for those that were loaded."""
+    seconds = {}
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key and event.asset_key.to_user_string() == TRIPS:
+            value: Any = event.step_materialization_data.materialization.metadata["seconds"].value
+            seconds[str(event.partition)] = float(value)
+    return seconds
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+
+
+def _lives(process: str) -> bool:
+    host, pid, created = process.rsplit(":", 2)
+    if host != socket.gethostname():
+        return True  # not ours to judge
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(created)) < 2
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,29 @@
+"""The local Dagster instance: a folder with its settings and its SQLite databases."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+
+@contextmanager
+def dagster_home(home: Path) -> Iterator[Path]:
+    """Point ``DAGSTER_HOME`` at the instance of this home, unless the user has set another.
+
+    Args:
+        home: Folder of all local state.
+    """
+    given = os.environ.get("DAGSTER_HOME")
+    if given:
+        yield Path(given)
+        return
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = resources.files("h3_pipeline.local").joinpath("dagster.yaml").read_text(encoding="utf-8")
+    (folder / "dagster.yaml").write_text(text, encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    try:
+        yield folder
+    finally:
+        del os.environ["DAGSTER_HOME"]

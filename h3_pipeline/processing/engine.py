@@ -1,0 +1,67 @@
+"""The engine of one task: embedded, in a folder of its own, gone when the task is done."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.embedded import open_embedded
+from h3_pipeline.storage.bucket import BucketAccess
+from h3_pipeline.storage.named_collection import named_collection_configuration
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEngine:
+    """The engine, and a folder on disk beside it for what must be unpacked."""
+
+    clickhouse: ClickHouse
+    scratch: Path
+
+
+@contextmanager
+def open_task_engine(home: Path, access: BucketAccess) -> Iterator[TaskEngine]:
+    """Open a task's engine.
+
+    Tasks do not share anything, so any number of them run side by side. A folder that a killed task
+    left behind is removed by the next one.
+
+    Args:
+        home: Folder of all local state.
+        access: The bucket.
+    """
+    tasks = home / "tasks"
+    tasks.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(tasks)
+    folder = tasks / uuid4().hex
+    folder.mkdir()
+    with FileLock(_lock_of(folder)):
+        try:
+            configuration = named_collection_configuration(access)
+            with open_embedded(folder / "engine", configuration=configuration) as clickhouse:
+                yield TaskEngine(clickhouse, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    _lock_of(folder).unlink(missing_ok=True)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".lock")
+
+
+def _remove_abandoned(tasks: Path) -> None:
+    for lock_file in tasks.glob("*.lock"):
+        lock = FileLock(lock_file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue  # its task is alive
+        try:
+            shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+            lock_file.unlink(missing_ok=True)
+        finally:
+            lock.release()

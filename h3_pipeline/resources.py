@@ -1,0 +1,52 @@
+"""The one resource of all assets: how a step reaches the bucket, the task engine and the warehouse."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dagster import ConfigurableResource
+
+from h3_pipeline.feeds.catalog import FeedCatalog
+from h3_pipeline.processing.engine import TaskEngine, open_task_engine
+from h3_pipeline.settings import Settings
+from h3_pipeline.stack import bucket_access, load_catalog
+from h3_pipeline.storage.bucket import Bucket
+from h3_pipeline.warehouse.connect import open_warehouse
+from h3_pipeline.warehouse.loading import Warehouse
+
+
+class PipelineResource(ConfigurableResource):
+    """Opens what a step works with, late, and closes it early.
+
+    Attributes:
+        overrides: Settings that differ from the environment's; tests use it. No secret belongs here,
+            since Dagster shows a resource's configuration.
+    """
+
+    overrides: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return Settings.load(**self.overrides)
+
+    def catalog(self) -> FeedCatalog:
+        """The feeds in force."""
+        return load_catalog(self.settings())
+
+    @contextmanager
+    def bucket(self) -> Iterator[Bucket]:
+        """The bucket, with its local server running where there is one."""
+        with bucket_access(self.settings()) as access:
+            yield Bucket(access)
+
+    @contextmanager
+    def task_engine(self, bucket: Bucket) -> Iterator[TaskEngine]:
+        """An engine for this step alone."""
+        with open_task_engine(self.settings().home, bucket.access) as engine:
+            yield engine
+
+    @contextmanager
+    def warehouse(self, bucket: Bucket) -> Iterator[Warehouse]:
+        """The warehouse, which the embedded engine gives to one process at a time."""
+        with open_warehouse(self.settings(), bucket.access) as warehouse:
+            yield warehouse
