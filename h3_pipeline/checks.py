@@ -72,7 +72,7 @@ def uploads_are_accounted_for(pipeline: PipelineResource) -> AssetCheckResult:
         with pipeline.warehouse(bucket) as warehouse:
             events = history.latest_loads(warehouse.engine, warehouse.placement)
             table = warehouse.placement.table(TRIPS)
-            rows = dict(warehouse.engine.rows(f"SELECT upload, count() FROM {table} GROUP BY upload"))
+            rows = warehouse.engine.pairs(f"SELECT upload, count() FROM {table} GROUP BY upload")
     expected = {event.upload: event.rows_loaded for event in events}
     differing = [
         TableRecord({"upload": upload, "loaded": expected.get(upload, 0), "in trips": int(rows.get(upload, 0))})

@@ -4,13 +4,12 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 from dagster import (
-    DagsterEvent,
     DagsterInstance,
     DagsterRunStatus,
     ExecuteInProcessResult,
@@ -69,7 +68,6 @@ def ingest(
     *,
     bucket: Bucket,
     instance: DagsterInstance,
-    on_event: Callable[[DagsterEvent], None] | None = None,
 ) -> IngestReport:
     """Ingest uploads that are in the bucket already.
 
@@ -77,7 +75,6 @@ def ingest(
         keys: Keys below ``uploads/``, each once.
         bucket: The bucket.
         instance: Where the runs are recorded.
-        on_event: Told each event of the runs afterwards.
 
     Raises:
         StorageError: An upload is not in the bucket, or the bucket failed.
@@ -99,8 +96,6 @@ def ingest(
         run_id = result.run_id
         _raise_unless_refused(result, bucket, batch)
         seconds |= _load_seconds(result)
-        for event in result.all_events if on_event else ():
-            on_event(event)
     outcomes = [outcome(bucket, key, seconds.get(prefixes.partition_key(key), 0.0)) for key in keys]
     return IngestReport(outcomes, run_id, round(time.monotonic() - began, 3))
 

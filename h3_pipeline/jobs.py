@@ -3,14 +3,12 @@
 from dagster import AssetSelection, define_asset_job, in_process_executor
 
 from h3_pipeline.assets.processing import PROCESSED_TRIPS, UPLOAD_MANIFESTS
-from h3_pipeline.partitions import uploads_partitions
 from h3_pipeline.warehouse.schema import LOADED_TABLES
 
 # One process for all steps: chDB allows one engine a process, and a task on Fargate is one process.
 ingest_uploads = define_asset_job(
     "ingest_uploads",
     selection=AssetSelection.assets(PROCESSED_TRIPS, UPLOAD_MANIFESTS, *LOADED_TABLES),
-    partitions_def=uploads_partitions,
     executor_def=in_process_executor,
     description="Uploads to trips and hourly tables: judge, write clean, load, roll up, publish.",
 )

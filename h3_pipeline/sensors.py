@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from dagster import (
+    AssetKey,
     AssetMaterialization,
+    AssetRecordsFilter,
     DagsterInstance,
     DefaultSensorStatus,
     RunFailureSensorContext,
@@ -16,7 +18,8 @@ from dagster import (
     sensor,
 )
 
-from h3_pipeline.assets.uploads import observed
+from h3_pipeline.assets.uploads import DATA_VERSION_TAG, observed
+from h3_pipeline.assets.warehouse import TRIPS
 from h3_pipeline.jobs import ingest_uploads
 from h3_pipeline.partitions import UPLOADS, uploads_partitions
 from h3_pipeline.resources import PipelineResource
@@ -57,6 +60,7 @@ def processed_sensor(context: SensorEvaluationContext, pipeline: PipelineResourc
 def _look(context: SensorEvaluationContext, listing: Sequence[StoredObject]) -> SensorResult:
     seen = Seen.from_cursor(context.cursor)
     new = [stored for stored in listing if seen.is_new(stored)]
+    new = _not_loaded_yet(context.instance, new)
     requests, events, added = _requests(context.instance, new)
     return SensorResult(
         run_requests=requests,
@@ -85,6 +89,21 @@ def _requests(
     requests += [_request(batch) for batch in batches(first)]
     events = [observed(key, stored) for key, stored in arrivals]
     return requests, events, [arrival.partition for arrival in first]
+
+
+def _not_loaded_yet(instance: DagsterInstance, new: Sequence[StoredObject]) -> list[StoredObject]:
+    """Leave out what the command line has loaded since the last look, in the same version."""
+    versions = {}
+    for stored in new:
+        partition = prefixes.partition_key(prefixes.key_of_object(stored.key))
+        latest = instance.fetch_materializations(
+            AssetRecordsFilter(AssetKey(TRIPS), asset_partitions=[partition]), limit=1
+        ).records
+        materialization = latest[0].asset_materialization if latest else None
+        versions[stored.key] = (
+            materialization.tags.get(DATA_VERSION_TAG) if materialization and materialization.tags else None
+        )
+    return [stored for stored in new if versions[stored.key] != stored.etag]
 
 
 def _request(batch: Sequence[Arrival]) -> RunRequest:

@@ -102,10 +102,10 @@ def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> 
             refusal = bucket.read_json(prefixes.refusal_object(key))
             if refusal is not None:
                 refused[key] = refusal["error"]
-                history.record(warehouse.engine, warehouse.placement, _refused_event(key, refusal, context.run_id))
+                history.record(warehouse.engine, warehouse.placement, _refused_event(key, refusal, context.run.run_id))
                 continue
             manifest = _manifest(bucket, key)
-            result = warehouse.load(manifest, run_id=context.run_id, on_stage=context.log.debug)
+            result = warehouse.load(manifest, run_id=context.run.run_id, on_stage=context.log.debug)
             loaded[key] = result
             _report(context, partition, manifest, result)
         if loaded:

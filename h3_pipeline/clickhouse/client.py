@@ -7,14 +7,16 @@ written once. Rows of trips do not pass through it: it carries SQL and small ans
 import logging
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import h3
-import pandas as pd
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from h3_pipeline.errors import WarehouseError
+
+if TYPE_CHECKING:
+    import pandas as pd  # two seconds to import, and most commands need no data frame
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +103,19 @@ class ClickHouse:
             raise self._query_error(error) from error
         return list(result.named_results())
 
+    def pairs(
+        self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
+    ) -> dict[Any, Any]:
+        """A query of two columns, as a mapping from the first to the second."""
+        return {row[0]: row[1] for row in self.rows(sql, parameters, settings)}
+
     def value(self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None) -> Any:
         """The only value of a query's only row."""
         return self.rows(sql, parameters, settings)[0][0]
 
     def dataframe(
         self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Run a query and return a data frame, for previews and small results."""
         try:
             return self._client.query_df(sql, parameters=_mutable(parameters), settings=_mutable(settings))

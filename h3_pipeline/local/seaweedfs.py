@@ -3,15 +3,11 @@
 Who may use the server, and when it has to go, is the business of `h3_pipeline.local.object_store`.
 """
 
-import json
 import os
 import re
-import secrets
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -21,13 +17,15 @@ import botocore.session
 import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from h3_pipeline.errors import StorageError
+from h3_pipeline.local.credentials import S3_FILE, make_credentials, read_credentials
+from h3_pipeline.local.ports import HOST, all_free, held
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
-_HOST = "127.0.0.1"
 _SERVICES = ("master", "volume", "filer", "s3", "admin")
 _GRPC_OFFSET = 10_000  # the admin service's worker looks for its gRPC port there, whatever the flags say
 _SOCKETS = Path("/tmp")  # noqa: S108 - where SeaweedFS puts its gRPC sockets; no flag moves them
@@ -55,13 +53,14 @@ class ObjectStoreConnection:
     region: str = "us-east-1"
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
+class _Record(BaseModel):
     """What ``server.json`` says: the process that was started last, and the ports it was given."""
 
-    pid: int | None
-    ready: bool
-    ports: dict[str, int]
+    model_config = ConfigDict(frozen=True)
+
+    pid: int | None = None
+    ready: bool = False
+    ports: dict[str, int] = {}
 
 
 class SeaweedFS:
@@ -77,8 +76,6 @@ class SeaweedFS:
         self.folder = folder.resolve()
         self.data = self.folder / "data"
         self.log = self.folder / "weed.log"
-        self._credentials = self.folder / "s3.json"
-        self._security = self.folder / "security.toml"
         self._record = self.folder / "server.json"
 
     def connection(self) -> ObjectStoreConnection | None:
@@ -108,7 +105,10 @@ class SeaweedFS:
                 return self._finish_start(process, ports)
             except _PortTaken:
                 process, ports = None, {}
-        raise StorageError(f"The local object store found no free ports in {_ATTEMPTS} attempts; its log is {self.log}")
+        raise StorageError(
+            f"The local object store found its ports taken {_ATTEMPTS} times: {self._last_log_line()}; "
+            f"its log is {self.log}"
+        )
 
     def stop(self) -> bool:
         """Stop the server: SIGTERM, and SIGKILL if it has not ended within 10 seconds.
@@ -121,7 +121,7 @@ class SeaweedFS:
         if process is not None:
             _end(process)
         if record.pid is not None:
-            self._write_record(_Record(None, False, record.ports))
+            self._write_record(_Record(ports=record.ports))
             _remove_sockets(record.ports)
         return process is not None
 
@@ -155,10 +155,10 @@ class SeaweedFS:
             f"-config_dir={self.folder}",
             "mini",
             self._data_argument,
-            f"-ip={_HOST}",
-            f"-ip.bind={_HOST}",
+            f"-ip={HOST}",
+            f"-ip.bind={HOST}",
             *(f"-{name}={port}" for name, port in ports.items()),
-            f"-s3.config={self._credentials}",
+            f"-s3.config={self.folder / S3_FILE}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-s3.autoCreateBucket=false",  # as S3 does: an upload into a bucket that is not there fails
@@ -193,7 +193,7 @@ class SeaweedFS:
                 )
             _children.append(child)
             try:
-                self._write_record(_Record(child.pid, False, ports))
+                self._write_record(_Record(pid=child.pid, ports=ports))
             except BaseException:
                 child.kill()
                 raise
@@ -202,13 +202,13 @@ class SeaweedFS:
         return psutil.Process(child.pid)
 
     def _finish_start(self, process: psutil.Process, ports: dict[str, int]) -> ObjectStoreConnection:
-        connection = self._connection(ports)
         try:
+            connection = self._connection(ports)
             self._wait_until_ready(process, connection)
         except BaseException:  # Ctrl-C too: a server that nobody waits for any more must not stay
             self.stop()
             raise
-        self._write_record(_Record(process.pid, True, ports))
+        self._write_record(_Record(pid=process.pid, ready=True, ports=ports))
         return connection
 
     def _wait_until_ready(self, process: psutil.Process, connection: ObjectStoreConnection) -> None:
@@ -249,49 +249,23 @@ class SeaweedFS:
         try:
             self.data.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            if not self._credentials.exists():
-                identity = {
-                    "name": "local",
-                    "credentials": [{"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}],
-                    "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-                }
-                _write_private(self._credentials, json.dumps({"identities": [identity]}, indent=2))
-            if not self._security.exists():
-                # The servers behind S3 listen on loopback too; signed by these keys, they serve S3 alone.
-                names = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
-                keys = "".join(f'[{name}]\nkey = "{secrets.token_hex(32)}"\n\n' for name in names)
-                admin = f'[admin]\nuser = "local"\npassword = "{secrets.token_urlsafe(30)}"\n'
-                _write_private(self._security, keys + admin)
-            self._credentials.chmod(0o600)
-            self._security.chmod(0o600)
+            make_credentials(self.folder)
         except OSError as error:
             raise StorageError(f"The local object store cannot use {self.folder}: {error.strerror or error}") from error
 
     def _connection(self, ports: dict[str, int]) -> ObjectStoreConnection:
-        try:
-            credentials: dict[str, str] = json.loads(self._credentials.read_text())["identities"][0]["credentials"][0]
-            return ObjectStoreConnection(
-                endpoint_url=f"http://{_HOST}:{ports['s3.port']}",
-                access_key=credentials["accessKey"],
-                secret_key=credentials["secretKey"],
-            )
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise StorageError(
-                f"{self._credentials} does not hold the object store's credentials; "
-                "run `h3-pipeline stop`, delete the file, and new ones are made"
-            ) from error
+        access_key, secret_key = read_credentials(self.folder)
+        return ObjectStoreConnection(f"http://{HOST}:{ports['s3.port']}", access_key, secret_key)
 
     def _read_record(self) -> _Record:
         try:
-            record: dict[str, Any] = json.loads(self._record.read_text())
-            return _Record(record["pid"], record["ready"], record["ports"])
-        except (OSError, ValueError, LookupError, TypeError):
-            return _Record(None, False, {})
+            return _Record.model_validate_json(self._record.read_bytes())
+        except (OSError, ValidationError):  # none was written yet
+            return _Record()
 
     def _write_record(self, record: _Record) -> None:
-        text = json.dumps({"pid": record.pid, "ready": record.ready, "ports": record.ports}, indent=2)
         draft = self._record.with_suffix(".new")
-        draft.write_text(text)
+        draft.write_text(record.model_dump_json(indent=2))
         draft.replace(self._record)
 
 
@@ -343,41 +317,28 @@ def _free_ports(preferred: dict[str, int]) -> dict[str, int]:
 
     The same ports as the last time where they are free, so that an endpoint somebody noted stays right.
     """
-    names = [f"{service}.port{suffix}" for service in _SERVICES for suffix in ("", ".grpc")]
+    names = {f"{service}.port{suffix}" for service in _SERVICES for suffix in ("", ".grpc")}
+    if set(preferred) == names and all_free(preferred.values()):
+        return preferred
+    ports: dict[str, int] = {}
     with ExitStack() as stack:
-        if set(preferred) == set(names):
+        while len(ports) < len(names):
+            service = _SERVICES[len(ports) // 2]
+            http = stack.enter_context(held())
+            grpc = http + _GRPC_OFFSET
+            # A socket left there by another user could be neither removed nor replaced.
+            if grpc > 65535 or _grpc_socket(service, grpc).exists():
+                continue
             try:
-                for port in preferred.values():
-                    stack.enter_context(_bound(port))
+                stack.enter_context(held(grpc))
             except OSError:
-                stack.close()
-            else:
-                return preferred
-        ports: dict[str, int] = {}
-        for service in _SERVICES:
-            while True:
-                http = stack.enter_context(_bound(0))
-                grpc = http + _GRPC_OFFSET
-                # A socket left there by another user could be neither removed nor replaced.
-                if grpc > 65535 or (_SOCKETS / f"seaweedfs-{service}-grpc-{grpc}.sock").exists():
-                    continue
-                try:
-                    stack.enter_context(_bound(grpc))
-                except OSError:
-                    continue
-                ports[f"{service}.port"], ports[f"{service}.port.grpc"] = http, grpc
-                break
-        return ports
+                continue
+            ports |= {f"{service}.port": http, f"{service}.port.grpc": grpc}
+    return ports
 
 
-@contextmanager
-def _bound(port: int) -> Iterator[int]:
-    """Hold a loopback port (0: any free one); yields its number."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((_HOST, port))
-        held.listen()  # until then the kernel lets two programs hold one port
-        yield held.getsockname()[1]
+def _grpc_socket(service: str, port: int) -> Path:
+    return _SOCKETS / f"seaweedfs-{service}-grpc-{port}.sock"
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -406,17 +367,5 @@ def _end(process: psutil.Process) -> None:
 
 def _remove_sockets(ports: dict[str, int]) -> None:
     for service in _SERVICES:
-        socket_file = _SOCKETS / f"seaweedfs-{service}-grpc-{ports.get(f'{service}.port.grpc')}.sock"
-        try:
-            socket_file.unlink(missing_ok=True)
-        except OSError:
-            continue
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, at no instant otherwise."""
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
+        with suppress(OSError):
+            _grpc_socket(service, ports.get(f"{service}.port.grpc", 0)).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ def named_collection_configuration(access: BucketAccess) -> str:
     if access.access_key and access.secret_key:
         elements += [element("access_key_id", access.access_key), element("secret_access_key", access.secret_key)]
     else:
-        elements += [element("use_environment_credentials", "1"), element("region", access.region)]
+        elements.append(element("use_environment_credentials", "1"))
     return f"<named_collections><{NAME}>{''.join(elements)}</{NAME}></named_collections>"
 
 

@@ -70,6 +70,8 @@ def object_stem(key: str) -> str:
     """The key with everything percent-encoded that is a pattern to ClickHouse or odd in a path."""
     encoded = quote(key, safe=_SAFE_IN_STEM)
     encoded = encoded.replace("//", "/%2F")
+    if encoded.startswith("/"):
+        encoded = "%2F" + encoded[1:]
     return "/".join("%2E" + segment[1:] if segment in (".", "..") else segment for segment in encoded.split("/"))
 
 

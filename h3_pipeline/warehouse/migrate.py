@@ -39,7 +39,7 @@ def migrate(engine: ClickHouse, placement: Placement) -> list[str]:
             f"ENGINE = {placement.engine('MergeTree')} ORDER BY name"
         )
     engine.use(placement.database)
-    applied = dict(engine.rows(f"SELECT name, any(checksum) FROM {placement.table(LEDGER)} GROUP BY name"))
+    applied = engine.pairs(f"SELECT name, any(checksum) FROM {placement.table(LEDGER)} GROUP BY name")
     known = migration_names()
     if unknown := sorted(set(applied) - set(known)):
         raise WarehouseError(

@@ -1,0 +1,1 @@
+"""Tests of what Dagster runs: definitions, assets, checks, sensors."""

@@ -1,0 +1,73 @@
+"""The definitions load, and say what the design says."""
+
+import subprocess
+import sys
+
+from dagster import AssetKey, BackfillPolicy, DefaultSensorStatus, DynamicPartitionsDefinition
+
+from h3_pipeline.definitions import build_definitions
+from h3_pipeline.trips.columns import TRIP_COLUMNS
+
+
+def test_assets_groups_and_lineage() -> None:
+    graph = build_definitions().resolve_asset_graph()
+    groups = {key.to_user_string(): graph.get(key).group_name for key in graph.get_all_asset_keys()}
+    assert groups == {
+        "raw_uploads": "uploads",
+        "processed_trips": "processing",
+        "upload_manifests": "processing",
+        "trips": "warehouse",
+        "cell_hourly": "warehouse",
+        "flow_hourly": "warehouse",
+    }
+    assert graph.get(AssetKey("processed_trips")).parent_keys == {AssetKey("raw_uploads")}
+    assert graph.get(AssetKey("cell_hourly")).parent_keys == {AssetKey("trips")}
+    assert graph.get(AssetKey("raw_uploads")).is_external
+
+
+def test_every_asset_has_one_partition_an_upload() -> None:
+    graph = build_definitions().resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert isinstance(node.partitions_def, DynamicPartitionsDefinition)
+        assert node.partitions_def.name == "uploads"
+        if not node.is_external:
+            assert node.backfill_policy == BackfillPolicy.single_run()
+
+
+def test_warehouse_assets_share_a_pool_of_one() -> None:
+    definitions = build_definitions()
+    assert definitions.resolve_assets_def("trips").op.pool == "warehouse"
+    assert definitions.resolve_assets_def("processed_trips").op.pool is None
+
+
+def test_blocking_checks_stop_the_load() -> None:
+    graph = build_definitions().resolve_asset_graph()
+    blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
+    assert blocking == {"rows_are_conserved", "cells_equal_h3"}
+
+
+def test_sensors_run_by_default() -> None:
+    repository = build_definitions().get_repository_def()
+    statuses = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
+    assert statuses == dict.fromkeys(
+        ("uploads_sensor", "processed_sensor", "report_failed_runs"), DefaultSensorStatus.RUNNING
+    )
+
+
+def test_column_schema_is_that_of_the_contract() -> None:
+    graph = build_definitions().resolve_asset_graph()
+    schema = graph.get(AssetKey("trips")).metadata["dagster/column_schema"]
+    assert [(c.name, c.type) for c in schema.columns] == [(c.name, c.type) for c in TRIP_COLUMNS]
+
+
+def test_the_location_loads_in_a_fresh_interpreter_without_warnings() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:h3_pipeline", "-c", "import h3_pipeline.definitions"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
