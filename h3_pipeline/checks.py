@@ -89,3 +89,7 @@ def uploads_are_accounted_for(pipeline: PipelineResource) -> AssetCheckResult:
             **({"differences": MetadataValue.table(differing[:100])} if differing else {}),
         },
     )
+
+
+WHOLE_WAREHOUSE_CHECKS = (cell_hourly_reconciles, flow_hourly_reconciles, uploads_are_accounted_for)
+"""Checks that read every row; the job `reconcile_warehouse` runs them."""

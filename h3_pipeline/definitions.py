@@ -7,6 +7,7 @@ from h3_pipeline.assets.processing import process_uploads
 from h3_pipeline.assets.uploads import raw_uploads
 from h3_pipeline.assets.warehouse import load_uploads
 from h3_pipeline.resources import PipelineResource
+from h3_pipeline.retraction import retract_uploads
 
 
 def build_definitions(pipeline: PipelineResource | None = None) -> Definitions:
@@ -17,12 +18,8 @@ def build_definitions(pipeline: PipelineResource | None = None) -> Definitions:
     """
     return Definitions(
         assets=[raw_uploads, process_uploads, load_uploads],
-        asset_checks=[
-            checks.cell_hourly_reconciles,
-            checks.flow_hourly_reconciles,
-            checks.uploads_are_accounted_for,
-        ],
-        jobs=[jobs.ingest_uploads, jobs.reconcile_warehouse],
+        asset_checks=checks.WHOLE_WAREHOUSE_CHECKS,
+        jobs=[jobs.ingest_uploads, jobs.reconcile_warehouse, retract_uploads],
         sensors=[sensors.uploads_sensor, sensors.processed_sensor, sensors.report_failed_runs],
         schedules=[schedules.reconcile_daily],
         resources={"pipeline": pipeline or PipelineResource()},

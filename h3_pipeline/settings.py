@@ -51,6 +51,13 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
+    @field_validator("clickhouse_http_port")
+    @classmethod
+    def _speaks_http(cls, port: int | None) -> int | None:
+        if port in NATIVE_PORTS:
+            raise ValueError(f"{port} is a port of ClickHouse's native protocol; HTTP is on 8123, HTTPS on 8443")
+        return port
+
     @model_validator(mode="after")
     def _rollups_are_coarser(self) -> Self:
         resolutions = self.h3_rollup_resolutions

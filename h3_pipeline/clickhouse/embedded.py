@@ -1,9 +1,7 @@
 """The engine inside this process (chDB), and the lock that lets one process at a time open it."""
 
 import logging
-import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +49,7 @@ def open_embedded(
     lock = FileLock(path.with_name(path.name + ".lock"), is_singleton=True, thread_local=False)
     _acquire(lock, path, wait_seconds, on_wait)
     try:
-        with _configuration_file(configuration) as file, _connected(path, file) as engine:
+        with _configuration_file(path, configuration) as file, _connected(path, file) as engine:
             yield engine
     finally:
         lock.release()
@@ -87,14 +85,17 @@ def _connected(path: Path, configuration_file: Path) -> Iterator[ClickHouse]:
 
 
 @contextmanager
-def _configuration_file(elements: str) -> Iterator[Path]:
-    """A configuration that only we can read (it may hold a credential), removed afterwards."""
-    handle, name = tempfile.mkstemp(suffix=".xml", prefix="h3-pipeline-")
-    path = Path(name)
+def _configuration_file(engine: Path, elements: str) -> Iterator[Path]:
+    """A configuration that only we can read (it may hold a credential), removed afterwards.
+
+    It lies beside the engine's folder and is ours by the lock, so one that a killed process left
+    behind is overwritten.
+    """
+    path = engine.with_name(engine.name + ".xml")
+    path.unlink(missing_ok=True)
+    path.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
     try:
-        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-        with os.fdopen(handle, "w") as file:
-            file.write(_configuration(elements))
+        path.write_text(_configuration(elements), encoding="utf-8")
         yield path
     finally:
         path.unlink(missing_ok=True)

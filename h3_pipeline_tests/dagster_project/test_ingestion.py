@@ -132,3 +132,41 @@ def test_a_run_of_a_dead_process_is_failed(instance: DagsterInstance) -> None:
     statuses = {run.run_id: run.status for run in instance.get_runs()}
     assert statuses[dead.run_id] is DagsterRunStatus.FAILURE
     assert statuses[other_host.run_id] is DagsterRunStatus.STARTED
+
+
+def test_the_retract_job(
+    pipeline: PipelineResource, pipeline_bucket: Bucket, instance: DagsterInstance, put: Callable[[str, str], None]
+) -> None:
+    put("a.csv", trips_csv(5))
+    put("b.csv", trips_csv(7))
+    ingest(["a.csv", "b.csv"], bucket=pipeline_bucket, instance=instance)
+    job = build_definitions().resolve_job_def("retract_uploads")
+    result = job.execute_in_process(
+        instance=instance, run_config={"ops": {"retract": {"config": {"uploads": ["uploads/a.csv"]}}}}
+    )
+    assert result.output_for_node("retract") == {"a.csv": 5}
+    with pipeline.warehouse(pipeline_bucket) as warehouse:
+        assert warehouse.engine.pairs("SELECT upload, count() FROM trips GROUP BY upload") == {"b.csv": 7}
+        left = warehouse.engine.value("SELECT sum(trips) FROM flow_hourly_view WHERE resolution = 5")
+    assert left == 7
+    assert pipeline_bucket.head("uploads/a.csv") is not None
+
+
+def test_the_whole_warehouse_reconciles_and_shows_what_is_amiss(
+    pipeline: PipelineResource, pipeline_bucket: Bucket, instance: DagsterInstance, put: Callable[[str, str], None]
+) -> None:
+    put("a.csv", trips_csv(5))
+    put("b.csv", trips_csv(7))
+    ingest(["a.csv", "b.csv"], bucket=pipeline_bucket, instance=instance)
+    job = build_definitions().resolve_job_def("reconcile_warehouse")
+
+    def verdicts() -> dict[str, bool]:
+        result = job.execute_in_process(instance=instance)
+        return {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+
+    names = ("cell_hourly_reconciles", "flow_hourly_reconciles", "uploads_are_accounted_for")
+    assert verdicts() == dict.fromkeys(names, True)
+    with pipeline.warehouse(pipeline_bucket) as warehouse:
+        warehouse.engine.command("ALTER TABLE flow_hourly DELETE WHERE resolution = 6", settings={"mutations_sync": 1})
+    pipeline_bucket.delete("uploads/a.csv")
+    assert verdicts() == dict(zip(names, (True, False, False), strict=True))
