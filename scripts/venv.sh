@@ -39,10 +39,14 @@ fi
 
 "$bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 export UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180} VIRTUAL_ENV=$PWD/.venv
-if ! "$bin/uv" pip sync --require-hashes requirements.lock; then
-  # uv does not read pip's configuration, which may name the only registry that can be reached
-  echo "uv could not install the locked packages; trying pip" >&2
-  "$bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-fi
+# progress for a person, silence for a log
+[[ -t 2 ]] && quiet=() || quiet=(--quiet)
+echo "Installing the packages of requirements.lock into .venv"
+sync=("$bin/uv" pip sync "${quiet[@]}" --require-hashes requirements.lock)
+# A registry may be reachable only by the system's certificates, or only as pip's configuration says.
+"${sync[@]}" ||
+  { echo "Trying again with the system's certificates" >&2 && UV_SYSTEM_CERTS=1 "${sync[@]}"; } ||
+  { echo "Trying again with pip" >&2 && "$bin/python" -m pip install --quiet --disable-pip-version-check \
+    --require-hashes --no-deps -r requirements.lock; }
 "$bin/uv" pip install --quiet --no-deps --no-build-isolation --editable .
 touch .venv/.installed

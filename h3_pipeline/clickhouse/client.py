@@ -5,14 +5,16 @@ written once. Rows of trips do not pass through it: it carries SQL and small ans
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import h3
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from urllib3.exceptions import HTTPError
 
+from h3_pipeline.clickhouse.retries import Failure, Patience, classify
 from h3_pipeline.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 Parameters = Mapping[str, Any]
 EngineSettings = Mapping[str, Any]
+
+T = TypeVar("T")
 
 _PROOF_POINT = (40.7128, -74.0060)
 _PROOF_RESOLUTION = 10
@@ -33,12 +37,19 @@ class QueryError(WarehouseError):
     Attributes:
         code: ClickHouse's error code, or None where the fault was not the engine's (a connection).
         detail: The engine's whole message.
+        failure: Whether trying again may help, and what is known of the statement's outcome.
     """
 
-    def __init__(self, message: str, code: int | None, detail: str) -> None:
+    def __init__(self, message: str, code: int | None, detail: str, failure: Failure = Failure.REFUSED) -> None:
         super().__init__(message)
         self.code = code
         self.detail = detail
+        self.failure = failure
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same may go well a moment later."""
+        return self.failure is not Failure.REFUSED
 
 
 class ClickHouse:
@@ -47,11 +58,16 @@ class ClickHouse:
     Args:
         client: A connected clickhouse-connect client; this object closes it.
         where: What to call the engine in messages, e.g. ``the embedded warehouse``.
+        patience: For single statements, and for work that begins anew each time; None tries once.
     """
 
-    def __init__(self, client: Client, where: str) -> None:
+    def __init__(
+        self, client: Client, where: str, *, patience: Patience | None = None, work_patience: Patience | None = None
+    ) -> None:
         self._client = client
         self.where = where
+        self._patience = patience
+        self._work_patience = work_patience
 
     def __enter__(self) -> Self:
         return self
@@ -69,16 +85,40 @@ class ClickHouse:
         """Make ``database`` the default for names that state none."""
         self._client.database = database
 
-    def command(self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None) -> None:
-        """Run a statement that returns nothing of interest.
+    def repeat(self, work: Callable[[], T]) -> T:
+        """Do work that can begin anew, again while the engine's failure may pass.
 
         Raises:
-            QueryError: The engine refused it.
+            QueryError: The last failure.
         """
-        try:
-            self._client.command(sql, parameters=_mutable(parameters), settings=_mutable(settings))
-        except ClickHouseError as error:
-            raise self._query_error(error) from error
+        if self._work_patience is None:
+            return work()
+        return self._work_patience.repeat(work, lambda error: isinstance(error, QueryError) and error.passing)
+
+    def command(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        settings: EngineSettings | None = None,
+        *,
+        repeatable: bool = False,
+    ) -> None:
+        """Run a statement that returns nothing of interest.
+
+        Args:
+            sql: The statement.
+            parameters: Values of its ``{name:Type}`` placeholders.
+            settings: Settings of this statement alone.
+            repeatable: Whether running it twice does the same as once, so that it may be repeated
+                when nobody knows whether it took effect.
+
+        Raises:
+            QueryError: The engine refused it, or cannot be reached.
+        """
+        self._run(
+            lambda: self._client.command(sql, parameters=_mutable(parameters), settings=_mutable(settings)),
+            repeatable=repeatable,
+        )
 
     def rows(
         self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
@@ -88,20 +128,19 @@ class ClickHouse:
         Raises:
             QueryError: The engine refused it.
         """
-        try:
-            return self._client.query(sql, parameters=_mutable(parameters), settings=_mutable(settings)).result_rows
-        except ClickHouseError as error:
-            raise self._query_error(error) from error
+        return self._run(
+            lambda: self._client.query(sql, parameters=_mutable(parameters), settings=_mutable(settings)).result_rows
+        )
 
     def records(
         self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
     ) -> list[dict[str, Any]]:
         """Like `rows`, each row a mapping from column name to value."""
-        try:
-            result = self._client.query(sql, parameters=_mutable(parameters), settings=_mutable(settings))
-        except ClickHouseError as error:
-            raise self._query_error(error) from error
-        return list(result.named_results())
+        return self._run(
+            lambda: list(
+                self._client.query(sql, parameters=_mutable(parameters), settings=_mutable(settings)).named_results()
+            )
+        )
 
     def pairs(
         self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
@@ -117,21 +156,19 @@ class ClickHouse:
         self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
     ) -> "pd.DataFrame":
         """Run a query and return a data frame, for previews and small results."""
-        try:
-            return self._client.query_df(sql, parameters=_mutable(parameters), settings=_mutable(settings))
-        except ClickHouseError as error:
-            raise self._query_error(error) from error
+        return self._run(
+            lambda: self._client.query_df(sql, parameters=_mutable(parameters), settings=_mutable(settings))
+        )
 
     def raw(
         self, sql: str, output_format: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
     ) -> bytes:
         """Run a query and return its result as the engine writes it in ``output_format``."""
-        try:
-            return self._client.raw_query(
+        return self._run(
+            lambda: self._client.raw_query(
                 sql, fmt=output_format, parameters=_mutable(parameters), settings=_mutable(settings)
             )
-        except ClickHouseError as error:
-            raise self._query_error(error) from error
+        )
 
     def prove_h3_argument_order(self) -> None:
         """Check that ``geoToH3(lat, lng, …)`` gives the cell that h3-py gives.
@@ -152,9 +189,25 @@ class ClickHouse:
                 "Use ClickHouse 25.5 or later, with geotoh3_argument_order at its default."
             )
 
-    def _query_error(self, error: ClickHouseError) -> QueryError:
+    def _run(self, statement: Callable[[], T], *, repeatable: bool = True) -> T:
+        def once() -> T:
+            try:
+                return statement()
+            except (ClickHouseError, HTTPError) as error:
+                raise self._query_error(error) from error
+
+        def may_repeat(error: BaseException) -> bool:
+            return isinstance(error, QueryError) and (
+                error.failure is Failure.UNSENT or (repeatable and error.failure is Failure.PASSING)
+            )
+
+        return once() if self._patience is None else self._patience.repeat(once, may_repeat)
+
+    def _query_error(self, error: ClickHouseError | HTTPError) -> QueryError:
         detail = str(error)
-        return QueryError(f"{self.where}: {first_sentence(detail)}", getattr(error, "code", None), detail)
+        return QueryError(
+            f"{self.where}: {first_sentence(detail)}", getattr(error, "code", None), detail, classify(error)
+        )
 
 
 def first_sentence(detail: str) -> str:

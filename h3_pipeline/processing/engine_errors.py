@@ -19,6 +19,11 @@ _NO_SPACE = re.compile(r"No space left on device|errno: 28")
 _TOO_DEEP = frozenset({167, 168, 306})
 
 
+def disk_full(object_key: str) -> WarehouseError:
+    """The error for a disk that has no room for what an upload needs."""
+    return WarehouseError(f"The disk is full while reading {object_key}; free some space and run the upload again")
+
+
 def explain(error: QueryError, object_key: str) -> PipelineError:
     """The error to raise in place of the engine's.
 
@@ -31,7 +36,7 @@ def explain(error: QueryError, object_key: str) -> PipelineError:
     """
     code = error.code
     if _NO_SPACE.search(error.detail) or code in _DISK_FULL:
-        return WarehouseError(f"The disk is full while reading {object_key}; free some space and run the upload again")
+        return disk_full(object_key)
     if code in _CANNOT_DECOMPRESS:
         return UploadRefused("truncated_archive", "The archive is damaged or cut off; upload the file again")
     if code in _CANNOT_PARSE:

@@ -9,6 +9,7 @@ from typing import Any
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.processing.manifest import Counts
 from h3_pipeline.sql import identifier, literal
+from h3_pipeline.storage.named_collection import S3_SETTINGS
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS
 from h3_pipeline.trips.rules import REASONS, WARNINGS
 from h3_pipeline.trips.select import JUDGED_COLUMNS, judged_trips, read_settings
@@ -23,6 +24,9 @@ _INSERT_SETTINGS = {
     "min_insert_block_size_rows": 262_144,
     "min_insert_block_size_bytes": 64 * 1024 * 1024,
     "max_block_size": 65_536,
+    # planning and compiling so long a statement takes longer than reading a small file with it
+    "query_plan_merge_expressions": 0,
+    "compile_expressions": 0,
 }
 
 
@@ -155,7 +159,7 @@ def judge(engine: ClickHouse, upload: UploadDescription, source: str, resolution
     engine.command(f"CREATE DATABASE {database}")
     try:
         engine.command(f"CREATE TABLE {records.table} ({columns}) ENGINE = MergeTree ORDER BY record")
-        settings = {**read_settings(upload), **_INSERT_SETTINGS}
+        settings = {**read_settings(upload), **_INSERT_SETTINGS, **S3_SETTINGS}
         engine.command(f"INSERT INTO {records.table} {judged_trips(upload, source, resolution)}", settings=settings)
         yield records
     finally:

@@ -5,6 +5,7 @@ object is written whole or not at all, the manifest last: a run that is killed l
 counts, and running again gives the same objects.
 """
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -17,13 +18,13 @@ from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.errors import StorageError, UploadRefused
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.feeds.describe import HEAD_BYTES, describe_upload
-from h3_pipeline.processing.engine_errors import explain
+from h3_pipeline.processing.engine_errors import disk_full, explain
 from h3_pipeline.processing.judged import JudgedRecords, Judgement, judge
 from h3_pipeline.processing.manifest import Counts, Manifest
 from h3_pipeline.processing.source import Source, readable
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket, StoredObject
-from h3_pipeline.storage.named_collection import s3_table
+from h3_pipeline.storage.named_collection import S3_SETTINGS, s3_table
 from h3_pipeline.trips.select import TEXT_FAULT_NUL
 from h3_pipeline.trips.upload import UploadDescription
 
@@ -33,6 +34,7 @@ SAMPLE_ROWS = 200
 """Loaded rows kept for previews and for the check against h3-py."""
 
 _WRITE_SETTINGS = {
+    **S3_SETTINGS,
     "s3_truncate_on_insert": 1,
     "output_format_compression_level": 1,
     # NULL is an empty field, as every other reader expects
@@ -101,7 +103,11 @@ def process_upload(
     stored = bucket.head(prefixes.upload_object(key))
     if stored is None:
         raise UploadRefused("not_found", f"There is no object {prefixes.upload_object(key)} in the bucket")
-    head = bucket.read(stored.key, length=min(HEAD_BYTES, stored.size), etag=stored.etag)
+    try:
+        head = bucket.read(stored.key, length=min(HEAD_BYTES, stored.size), etag=stored.etag)
+    except StorageError:
+        _refuse_changed(bucket, stored)
+        raise
     upload = describe_upload(key, head, catalog, complete=stored.size <= HEAD_BYTES)
 
     on_stage("judge")
@@ -121,7 +127,15 @@ def process_upload(
             _refuse_too_many(counts, upload, max_reject_ratio)
             processed = _write_loaded(engine, bucket, records, key, judgement)
             sample = records.sample(SAMPLE_ROWS)
+    except (UploadRefused, StorageError):
+        _refuse_changed(bucket, stored)  # a mixture of two versions may have any fault
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise disk_full(stored.key) from error
     except QueryError as error:
+        _refuse_changed(bucket, stored)
         raise explain(error, stored.key) from error
 
     manifest = Manifest(
@@ -195,7 +209,7 @@ def _refuse_unclosed_quote(engine: ClickHouse, source: Source, judgement: Judgem
 
     It shows in a last record that spans lines, in a file with an odd number of quotes.
     """
-    quotes = engine.value(f"SELECT sum(countSubstrings(line, '\"')) FROM {source.lines}")
+    quotes = engine.value(f"SELECT sum(countSubstrings(line, '\"')) FROM {source.lines}", settings=S3_SETTINGS)
     if quotes % 2:
         row = judgement.counts.rows_in
         raise UploadRefused(

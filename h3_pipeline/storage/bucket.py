@@ -11,6 +11,7 @@ import boto3
 from boto3.exceptions import Boto3Error
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from s3transfer.exceptions import RetriesExceededError
 
 from h3_pipeline.errors import StorageError
 
@@ -143,15 +144,21 @@ class Bucket:
         options: dict[str, Any] = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
         if etag:
             options["IfMatch"] = f'"{etag}"'
-        answer = self._call(self._client.get_object, f"cannot read {key}", Key=key, **options)
-        try:
-            return answer["Body"].read()
-        except (BotoCoreError, OSError) as error:
-            raise self._error(f"broke off while reading {key}", error) from error
+        for last in (False, False, True):
+            answer = self._call(self._client.get_object, f"cannot read {key}", Key=key, **options)
+            try:
+                return answer["Body"].read()
+            except (BotoCoreError, OSError) as error:  # the client tries again only up to the answer's head
+                if last:
+                    raise self._error(f"broke off while reading {key}", error) from error
+        raise AssertionError("the last attempt returns or raises")
 
     def download(self, key: str, target: IO[bytes]) -> None:
         """Copy an object into an open file, with bounded memory."""
-        self._call(self._client.download_fileobj, f"cannot read {key}", Key=key, Fileobj=target)
+        try:
+            self._call(self._client.download_fileobj, f"cannot read {key}", Key=key, Fileobj=target)
+        except RetriesExceededError as error:
+            raise self._error(f"broke off while reading {key}", error.last_exception) from error
 
     def upload(self, file: Path, key: str, callback: Any = None) -> None:
         """Copy a file into the bucket, with bounded memory.

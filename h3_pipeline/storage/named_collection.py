@@ -1,5 +1,6 @@
 """The bucket as ClickHouse knows it: one named collection, so that no SQL carries a credential."""
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from h3_pipeline.clickhouse.embedded import element
@@ -7,6 +8,12 @@ from h3_pipeline.sql import literal
 from h3_pipeline.storage.bucket import BucketAccess
 
 NAME = "trips_bucket"
+
+S3_SETTINGS: Mapping[str, int] = {
+    # by default an answer of 500 is asked for again for ten minutes and more; so it takes about ten seconds
+    "s3_retry_attempts": 6,
+}
+"""Engine settings for every statement that uses `s3_table`."""
 
 
 def named_collection_configuration(access: BucketAccess) -> str:

@@ -1,9 +1,11 @@
 """The bucket's layout: which prefix holds what, and how an upload's key becomes other names.
 
 An upload is known by its key below ``uploads/``. Two encodings of that key exist, both reversible:
-`partition_key` for Dagster, and `object_stem` for the objects that are written about the upload.
+`partition_key` for Dagster, and `object_stem` for the objects that are written about the upload
+(reversible up to 990 bytes).
 """
 
+import hashlib
 import re
 from urllib.parse import quote, unquote
 
@@ -24,6 +26,8 @@ REFUSAL_SUFFIX = ".refusal.json"
 _NOT_IN_PARTITION_KEY = re.compile(r"[\x00-\x1f\x7f%]|\.{3,}")
 # Besides, what ClickHouse takes for a pattern, and what some object stores mangle.
 _SAFE_IN_STEM = "/ !$&'()+,-.:;=@_~"
+_MAX_STEM = 990  # with the longest prefix and suffix, below the 1,024 bytes of a key
+_CUT_ESCAPE = re.compile("%.?$")
 
 
 EXTERNAL = "s3:"
@@ -67,12 +71,19 @@ def refusal_object(key: str) -> str:
 
 
 def object_stem(key: str) -> str:
-    """The key with everything percent-encoded that is a pattern to ClickHouse or odd in a path."""
+    """The key with everything percent-encoded that is a pattern to ClickHouse or odd in a path.
+
+    S3 takes 1,024 bytes of key. Of a longer stem the end gives way to a digest of the whole key.
+    """
     encoded = quote(key, safe=_SAFE_IN_STEM)
     encoded = encoded.replace("//", "/%2F")
     if encoded.startswith("/"):
         encoded = "%2F" + encoded[1:]
-    return "/".join("%2E" + segment[1:] if segment in (".", "..") else segment for segment in encoded.split("/"))
+    stem = "/".join("%2E" + segment[1:] if segment in (".", "..") else segment for segment in encoded.split("/"))
+    if len(stem) <= _MAX_STEM:
+        return stem
+    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return f"{_CUT_ESCAPE.sub('', stem[: _MAX_STEM - len(digest) - 1]).rstrip('/')}~{digest}"
 
 
 def partition_key(key: str) -> str:

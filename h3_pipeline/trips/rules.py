@@ -29,8 +29,7 @@ class Rule:
 
 
 def _out_of_range(name: str) -> str:
-    # Far outside the range no date can be read at all, but the text has the right shape.
-    return f"({name}_utc < 0 OR {name}_utc > {MAX_TIMESTAMP} OR {name}_far)"
+    return f"({name}_utc < 0 OR {name}_utc > {MAX_TIMESTAMP})"
 
 
 _WRONG_COLUMN_COUNT = "more filled fields, or fewer fields, than the header has columns"
@@ -67,7 +66,7 @@ WARNINGS: tuple[Rule, ...] = (
     Rule("ended_at_out_of_range", _out_of_range("ended_at"), "arrival outside 1970 to 2106; NULL", "ended_at"),
     Rule(
         "invalid_ended_at",
-        "ended_at_text != '' AND ended_at_utc IS NULL AND NOT ended_at_far",
+        "ended_at_text != '' AND ended_at_utc IS NULL",
         "arrival that cannot be read; NULL",
         "ended_at",
     ),

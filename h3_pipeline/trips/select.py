@@ -10,7 +10,7 @@ from h3_pipeline.sql import literal
 from h3_pipeline.trips.columns import TRIP_COLUMNS
 from h3_pipeline.trips.places import cell, degree_stages, split_point_stages
 from h3_pipeline.trips.rules import reason_expression, warnings_expression
-from h3_pipeline.trips.times import MAX_TIMESTAMP, Stage, far_date, instant_stages
+from h3_pipeline.trips.times import MAX_TIMESTAMP, Stage, instant_stages
 from h3_pipeline.trips.upload import UploadDescription
 
 SURPLUS_FIELDS = 8
@@ -33,6 +33,8 @@ READ_SETTINGS: Mapping[str, int | str] = {
     # a NULL only ever means that the field is not there
     "format_csv_null_representation": "\x01absent\x01",
     "use_hive_partitioning": 0,
+    # every expression is cheap and safe for every row; evaluating by row masks costs a quarter more
+    "short_circuit_function_evaluation": "disable",
     # a header of ten thousand columns makes a long statement
     "max_query_size": 16 * 1024 * 1024,
 }
@@ -66,6 +68,7 @@ def read_settings(upload: UploadDescription) -> dict[str, int | str]:
     return {
         **READ_SETTINGS,
         "format_csv_delimiter": upload.delimiter,
+        "input_format_csv_allow_whitespace_or_tab_as_delimiter": int(upload.delimiter in " \t"),
         "input_format_csv_skip_first_lines": upload.skip_lines,
     }
 
@@ -78,7 +81,8 @@ def judged_trips(upload: UploadDescription, source: str, resolution: int) -> str
         source: A table expression with the columns of `structure` and ``_row_number``.
         resolution: H3 resolution of the cells.
     """
-    query = f"(SELECT _row_number AS record, {', '.join(_field_names(upload))} FROM {source})"
+    used, every = ", ".join(_used_names(upload)), ", ".join(_field_names(upload))
+    query = f"(SELECT _row_number AS record, {used}, [{every}] AS record_fields FROM {source})"
     for stage in _stages(upload, resolution):
         added = ", ".join(f"{expression} AS {name}" for name, expression in stage.items())
         query = f"(SELECT *, {added} FROM {query})"
@@ -101,15 +105,22 @@ def _field_names(upload: UploadDescription) -> list[str]:
     return [f"c{position}" for position in range(len(upload.column_names) + SURPLUS_FIELDS)]
 
 
+def _used_names(upload: UploadDescription) -> list[str]:
+    """Fields that a stage names; the others are in ``record_fields`` only, so that ten thousand columns are fine."""
+    width = len(upload.column_names)
+    positions = {0, 1, *upload.columns.values(), *range(width - 1, width + SURPLUS_FIELDS)}
+    return [f"c{position}" for position in sorted(positions)]
+
+
 def _stages(upload: UploadDescription, resolution: int) -> Iterable[Stage]:
     width = len(upload.column_names)
-    fields = _field_names(upload)
-    texts = [f"ifNull({name}, '')" for name in fields]
+    surplus = [f"ifNull(c{position}, '') != ''" for position in range(width, width + SURPLUS_FIELDS)]
     yield {
         "blank": "c1 IS NULL AND trimBoth(ifNull(c0, '')) = ''" if width > 1 else "trimBoth(ifNull(c0, '')) = ''",
         "too_short": f"c{width - 1} IS NULL",
-        "surplus": " OR ".join(f"{text} != ''" for text in texts[width:]),
-        "record_text": f"concat({', '.join(texts)})",
+        "surplus": " OR ".join(surplus),
+        # divided, lest the end of one field and the beginning of the next make a character
+        "record_text": "arrayStringConcat(record_fields, ' ')",
         **_texts(upload),
     }
     yield {
@@ -134,7 +145,7 @@ def _stages(upload: UploadDescription, resolution: int) -> Iterable[Stage]:
         "warnings": f"if(blank OR reason != '', 0, {warnings_expression(_mapped(upload))})",
         "origin_h3": cell("origin_lat_read", "origin_lng_read", "reason = '' AND NOT blank", resolution),
         "destination_cell": cell("destination_lat_read", "destination_lng_read", "destination_fault = ''", resolution),
-        "fields": f"if(reason = '', [], [{', '.join(fields)}])",
+        "fields": "if(reason = '', [], record_fields)",
     }
     yield {"destination_h3": "if(destination_fault = '', destination_cell, NULL)"}
 
@@ -159,7 +170,9 @@ def _texts(upload: UploadDescription) -> dict[str, str]:
             continue
         text = f"ifNull(c{position}, '')"
         if position == 0 and upload.skip_lines == 0:
-            text = f"if(record = 0, replaceOne({text}, '\\xEF\\xBB\\xBF', ''), {text})"
+            # the mark keeps the engine from seeing the quotes of the first field
+            marked = f"record = 0 AND startsWith({text}, '\\xEF\\xBB\\xBF')"
+            text = f"if({marked}, trimBoth(substring({text}, 4), '\"'), {text})"
         trimmed = f"trimBoth({text})"
         texts[f"{column}_text"] = f"if({trimmed} IN ({missing}), '', {trimmed})"
     return texts
@@ -204,14 +217,11 @@ def _numbers(upload: UploadDescription) -> dict[str, str]:
 
 def _time_stages(upload: UploadDescription) -> Iterable[Stage]:
     yield from instant_stages("started_at", upload.started_at_format, upload.timezone)
-    yield {"started_at_far": far_date("started_at", upload.started_at_format)}
     if upload.ended_at_format is None or "ended_at" not in upload.columns:
         yield {
             "ended_at_utc": "CAST(NULL, 'Nullable(Int64)')",
             "ended_at_gap": "false",
             "ended_at_fold": "false",
-            "ended_at_far": "false",
         }
         return
     yield from instant_stages("ended_at", upload.ended_at_format, upload.timezone)
-    yield {"ended_at_far": far_date("ended_at", upload.ended_at_format)}

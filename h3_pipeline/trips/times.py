@@ -16,11 +16,9 @@ MAX_TIMESTAMP = 2**32 - 1
 """Last second that a ClickHouse DateTime holds, 2106-02-07T06:28:15Z."""
 
 _DAY = 86_400
-_OFFSET_PATTERN = literal(r"(Z|[+-]\d{2}:?\d{2})$")
+_OFFSET_PATTERN = literal(r"([Zz]|[+-](?:[01]\d|2[0-3]):?[0-5]\d)$")
+_WITHOUT_FRACTION = literal(r"\1\2")
 _UTC_PATTERN = literal(r"(?i)\s*(?:Z|UTC|GMT)$")
-_DIGITS_PATTERN = literal(r"^\d+$")
-_STARTS_WITH_DIGIT_PATTERN = literal(r"^\d")
-_YEAR_PATTERN = literal(r"\d{4}")
 
 
 def joda_pattern(time_format: TimeFormat) -> str:
@@ -58,18 +56,6 @@ def instant_stages(name: str, time_format: TimeFormat, timezone: str) -> list[St
     return [*_naive_stages(name, time_format), *_zone_stages(name, time_format, timezone)]
 
 
-def far_date(name: str, time_format: TimeFormat) -> str:
-    """Condition: the text has the format's shape, but a year so far off that nothing reads it."""
-    if time_format.kind != "text":
-        return "false"
-    separator = re.escape(time_format.date_separator)
-    date = separator.join({"y": r"\d{4}", "m": r"\d{1,2}", "d": r"\d{1,2}"}[part] for part in time_format.order)
-    shape = rf"^{date}[ T]\d{{1,2}}:\d{{2}}"
-    year = f"toInt32OrZero(extract({name}_text, {_YEAR_PATTERN}))"
-    unread = f"{name}_utc IS NULL AND match({name}_text, {literal(shape)})"
-    return f"ifNull({unread} AND {year} NOT BETWEEN 1900 AND 2299, false)"
-
-
 def _naive_stages(name: str, time_format: TimeFormat) -> list[Stage]:
     """Stages that add ``{name}_naive``, the written time as if it were UTC, and its suffix."""
     stages: list[Stage] = []
@@ -85,16 +71,20 @@ def _naive_stages(name: str, time_format: TimeFormat) -> list[Stage]:
         stages.append({f"{name}_bare": f"if({name}_suffix = '', '', {without_suffix})"})
         core = f"{name}_bare"
     if time_format.fraction:
-        point = f"position({core}, '.', greatest(position({core}, ':'), 1))"
-        digits = f"match(substring({core}, {point} + 1), {_DIGITS_PATTERN})"
-        cut = f"if({point} = 0, {core}, if({digits}, substring({core}, 1, {point} - 1), ''))"
-        stages.append({f"{name}_whole": cut})
+        half = " [AaPp][Mm]" if time_format.twelve_hour else ""
+        pattern = literal(rf"(:\d{{1,2}})\.\d+({half})$")
+        stages.append({f"{name}_whole": f"replaceRegexpOne({core}, {pattern}, {_WITHOUT_FRACTION})"})
         core = f"{name}_whole"
     parsed = f"parseDateTime64InJodaSyntaxOrNull({core}, {literal(joda_pattern(time_format))}, 'UTC')"
-    # the parser would take a sign before the first number
-    starts_right = f"match({core}, {_STARTS_WITH_DIGIT_PATTERN})"
+    # the parser would take a sign before the first number, and a year of fewer digits
+    starts_right = f"match({core}, {literal(_date_pattern(time_format))})"
     stages.append({f"{name}_naive": f"if({starts_right}, toUnixTimestamp64Second({parsed}), NULL)"})
     return stages
+
+
+def _date_pattern(time_format: TimeFormat) -> str:
+    separator = re.escape(time_format.date_separator)
+    return "^" + separator.join(r"\d{4}" if part == "y" else r"\d{1,2}" for part in time_format.order) + r"\D"
 
 
 def _zone_stages(name: str, time_format: TimeFormat, timezone: str) -> list[Stage]:

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.clickhouse.embedded import open_embedded
@@ -11,6 +12,7 @@ from h3_pipeline.settings import Settings
 from h3_pipeline.storage.bucket import BucketAccess
 from h3_pipeline.storage.named_collection import named_collection_configuration
 from h3_pipeline.warehouse.loading import Warehouse
+from h3_pipeline.warehouse.lock import ProcessLock, ServerLock
 from h3_pipeline.warehouse.migrate import migrate
 from h3_pipeline.warehouse.schema import Placement
 
@@ -28,29 +30,41 @@ def open_warehouse(
     Args:
         settings: Which warehouse.
         access: The bucket, for the embedded engine; a server has its own named collection.
-        on_wait: Told, in words, that another process has the embedded warehouse open.
+        on_wait: Told, in words, that another process has the embedded warehouse open, or is publishing.
 
     Raises:
         WarehouseError: It cannot be opened.
     """
     placement = Placement(settings.clickhouse_database, settings.clickhouse_cluster)
     with _engine(settings, access, on_wait) as engine:
-        migrate(engine, placement)
-        yield Warehouse(engine, placement, settings.h3_rollup_resolutions)
+        # every migration can be run twice
+        engine.repeat(lambda: migrate(engine, placement))
+        lock = (
+            ProcessLock()
+            if settings.embedded
+            else ServerLock(engine, placement, _connection(settings), on_wait=on_wait)
+        )
+        yield Warehouse(engine, placement, settings.h3_rollup_resolutions, lock)
 
 
 @contextmanager
 def _engine(settings: Settings, access: BucketAccess | None, on_wait: Callable[[str], None]) -> Iterator[ClickHouse]:
-    if settings.clickhouse_host is None:
+    if settings.embedded:
         configuration = named_collection_configuration(access) if access else ""
         with open_embedded(settings.home / "warehouse", configuration=configuration, on_wait=on_wait) as engine:
             yield engine
         return
-    with open_http(
-        host=settings.clickhouse_host,
+    with _connection(settings)() as engine:
+        yield engine
+
+
+def _connection(settings: Settings) -> Callable[[], AbstractContextManager[ClickHouse]]:
+    """Opens a connection to the server."""
+    return partial(
+        open_http,
+        host=settings.clickhouse_host or "",
         port=settings.warehouse_http_port,
         secure=settings.clickhouse_secure,
         user=settings.clickhouse_user,
         password=settings.clickhouse_password.get_secret_value(),
-    ) as engine:
-        yield engine
+    )

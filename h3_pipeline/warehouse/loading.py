@@ -2,14 +2,17 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.processing.manifest import Manifest
-from h3_pipeline.storage.named_collection import s3_table
+from h3_pipeline.storage.named_collection import S3_SETTINGS, s3_table
 from h3_pipeline.warehouse import history
+from h3_pipeline.warehouse.lock import Lease, ProcessLock, PublishLock
+from h3_pipeline.warehouse.publications import Publications
 from h3_pipeline.warehouse.publish import OnStage, publish
 from h3_pipeline.warehouse.reconcile import ResolutionCheck, recount
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, TRIPS, Placement
@@ -43,11 +46,13 @@ class Warehouse:
         engine: The connection.
         placement: Database and cluster.
         rollup_resolutions: H3 resolutions of the hourly tables.
+        lock: Lets one publisher in at a time.
     """
 
     engine: ClickHouse
     placement: Placement
     rollup_resolutions: tuple[int, ...]
+    lock: PublishLock = field(default_factory=ProcessLock)
 
     def load(self, manifest: Manifest, *, run_id: str = "", on_stage: OnStage = logger.debug) -> LoadedUpload:
         """Make a processed upload's rows the upload's only rows in every table.
@@ -62,34 +67,67 @@ class Warehouse:
                 recount (nothing is published then), or another writer was at work.
         """
         began = time.monotonic()
-        on_stage("stage")
-        with staging(self.engine, self.placement, manifest.upload) as staged:
-            source = s3_table(manifest.processed_key, csv_format="CSVWithNames")
-            rows = staged.load_trips(source, manifest.upload, manifest.upload_etag)
-            if rows != manifest.rows_loaded:
-                raise WarehouseError(
-                    f"{manifest.processed_key} has {rows:,} rows, its manifest says {manifest.rows_loaded:,}; "
-                    f"process {manifest.upload} again"
-                )
+        rows, months, recounts = self.engine.repeat(lambda: self._load(manifest, run_id, on_stage))
+        return LoadedUpload(rows, months, recounts, round(time.monotonic() - began, 3))
+
+    def _load(
+        self, manifest: Manifest, run_id: str, on_stage: OnStage
+    ) -> tuple[dict[str, int], list[str], list[ResolutionCheck]]:
+        """One try: from empty staging tables to the entry in the history."""
+        with self._publishing(f"loading {manifest.upload}") as lease, staging(self.engine, self.placement) as staged:
+            on_stage("stage")
+            self._stage_trips(staged, manifest)
             on_stage("roll up")
             staged.roll_up(self.rollup_resolutions)
-            recounts = recount(
-                self.engine,
-                staged.table(TRIPS),
-                staged.table(CELL_HOURLY),
-                staged.table(FLOW_HOURLY),
-                self.rollup_resolutions,
+            recounts = self._recount(staged, manifest.upload)
+            rows, months = _totals(staged)
+            publish(self.engine, self.placement, staged, lease, manifest.upload, on_stage)
+            on_stage("record")
+            self._record(_loaded_event(manifest, run_id))
+        on_stage("recorded")
+        return rows, months, recounts
+
+    def _stage_trips(self, staged: Staging, manifest: Manifest) -> None:
+        source = s3_table(manifest.processed_key, csv_format="CSVWithNames")
+        etag = self.engine.value(f"SELECT any(_etag) FROM (SELECT _etag FROM {source} LIMIT 1)", settings=S3_SETTINGS)
+        if etag.strip('"') != manifest.processed_etag:
+            raise WarehouseError(
+                f"{manifest.processed_key} was written after its manifest; process {manifest.upload} again"
             )
-            if wrong := [check for check in recounts if not check.equal]:
-                raise WarehouseError(
-                    f"{wrong[0].table} of {manifest.upload} at resolution {wrong[0].resolution} differs from a recount "
-                    "of its trips; nothing was loaded. This is a bug in h3_pipeline: please report it."
-                )
-            counts, months = _totals(staged)
-            publish(self.engine, self.placement, staged, manifest.upload, on_stage)
-        on_stage("record")
-        history.record(self.engine, self.placement, _loaded_event(manifest, run_id))
-        return LoadedUpload(counts, months, recounts, round(time.monotonic() - began, 3))
+        rows = staged.load_trips(source, manifest.upload, manifest.upload_etag)
+        if rows != manifest.rows_loaded:
+            raise WarehouseError(
+                f"{manifest.processed_key} has {rows:,} rows, its manifest says {manifest.rows_loaded:,}; "
+                f"process {manifest.upload} again"
+            )
+
+    def _recount(self, staged: Staging, upload: str) -> list[ResolutionCheck]:
+        recounts = recount(
+            self.engine,
+            staged.table(TRIPS),
+            staged.table(CELL_HOURLY),
+            staged.table(FLOW_HOURLY),
+            self.rollup_resolutions,
+        )
+        if wrong := [check for check in recounts if not check.equal]:
+            raise WarehouseError(
+                f"{wrong[0].table} of {upload} at resolution {wrong[0].resolution} differs from a recount "
+                "of its trips; nothing was loaded. This is a bug in h3_pipeline: please report it."
+            )
+        return recounts
+
+    @contextmanager
+    def _publishing(self, purpose: str) -> Iterator[Lease]:
+        with self.lock.hold(purpose) as lease:
+            try:
+                yield lease
+            except QueryError:
+                lease.check()  # a publisher whose place was taken finds its staging tables gone
+                raise
+
+    def _record(self, event: history.UploadEvent) -> None:
+        # an event twice says the same as once
+        self.engine.repeat(lambda: history.record(self.engine, self.placement, event))
 
     def retract(self, upload: str, *, run_id: str = "", on_stage: OnStage = logger.debug) -> int:
         """Take an upload's rows out of every table, and remember that.
@@ -105,19 +143,25 @@ class Warehouse:
         Raises:
             WarehouseError: The upload was never loaded, or another writer was at work.
         """
-        known = self.engine.rows(
-            f"SELECT upload_etag FROM {self.placement.table(history.TABLE)} WHERE upload = {{upload:String}} "
-            "ORDER BY at DESC LIMIT 1",
-            {"upload": upload},
-        )
-        rows = self.rows_of(upload)
-        if not known and not rows:
-            raise WarehouseError(f"{upload} is not in the warehouse; `h3-pipeline status` lists what is")
-        with staging(self.engine, self.placement, upload) as staged:
-            publish(self.engine, self.placement, staged, upload, on_stage)
-        etag = str(known[0][0]) if known else ""
-        event = history.UploadEvent(upload=upload, upload_etag=etag, event="retracted", run_id=run_id)
-        history.record(self.engine, self.placement, event)
+        return self.engine.repeat(lambda: self._retract(upload, run_id, on_stage))
+
+    def _retract(self, upload: str, run_id: str, on_stage: OnStage) -> int:
+        with self._publishing(f"retracting {upload}") as lease:
+            known = self.engine.rows(
+                f"SELECT upload_etag FROM {self.placement.table(history.TABLE)} WHERE upload = {{upload:String}} "
+                "ORDER BY at DESC LIMIT 1",
+                {"upload": upload},
+            )
+            # a load that was killed is in the ledger only
+            if not known and not Publications(self.engine, self.placement, upload).any():
+                raise WarehouseError(f"{upload} is not in the warehouse; `h3-pipeline status` lists what is")
+            rows = self.rows_of(upload)
+            with staging(self.engine, self.placement) as staged:
+                publish(self.engine, self.placement, staged, lease, upload, on_stage)
+                on_stage("record")
+                etag = str(known[0][0]) if known else ""
+                self._record(history.UploadEvent(upload=upload, upload_etag=etag, event="retracted", run_id=run_id))
+        on_stage("recorded")
         return rows
 
     def rows_of(self, upload: str, *, months: Sequence[str] | None = None) -> int:

@@ -6,9 +6,12 @@ For every month partition of every table:
 * some may be there: the other uploads' rows are carried over into staging, and the staged
   partition replaces the published one.
 
-Both are single commands of the engine, and both can be repeated: whatever instant a run is killed
-at, running again gives the tables that a run without interruption gives. One writer at a time
-publishes (`warehouse.lock`), and the number of rows is checked after each exchange.
+Both are single commands of the engine: whatever instant a run is killed at, running again gives the
+tables that a run without interruption gives. One writer at a time publishes (`warehouse.lock`), and
+the number of rows is checked after each exchange.
+
+An exchange whose outcome is unknown is not repeated by itself. The work begins anew with new staging
+tables, and finds out from the ledger and the tables what is there already.
 """
 
 import logging
@@ -16,6 +19,7 @@ from collections.abc import Callable
 
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.errors import WarehouseError
+from h3_pipeline.warehouse.lock import Lease
 from h3_pipeline.warehouse.publications import Publications
 from h3_pipeline.warehouse.schema import LOADED_TABLES, Placement
 from h3_pipeline.warehouse.staging import Staging, partition_rows
@@ -29,17 +33,21 @@ class PublishConflict(WarehouseError):
     """Another writer changed a partition while it was being exchanged."""
 
 
-def publish(engine: ClickHouse, placement: Placement, staging: Staging, upload: str, on_stage: OnStage) -> None:
+def publish(
+    engine: ClickHouse, placement: Placement, staging: Staging, lease: Lease, upload: str, on_stage: OnStage
+) -> None:
     """Make the staged rows the upload's only rows in every table.
 
     Args:
         engine: The warehouse.
         placement: Database and cluster.
         staging: The upload's staging tables; empty ones take the upload out of the tables.
+        lease: The right to publish, asked for before each exchange.
         upload: Key below ``uploads/``.
         on_stage: Told the name of each stage as it begins.
 
     Raises:
+        LeaseLost: Another publisher has taken this one's place.
         PublishConflict: Another writer was at work on the same partition. Running again is safe.
     """
     ledger = Publications(engine, placement, upload)
@@ -48,7 +56,7 @@ def publish(engine: ClickHouse, placement: Placement, staging: Staging, upload: 
         noted = ledger.partitions(table)
         for partition in sorted(staged.keys() | noted.keys()):
             on_stage(f"publish {table} {partition}")
-            exchange = _Exchange(engine, placement, staging, ledger, table, partition)
+            exchange = _Exchange(engine, placement, staging, lease, ledger, table, partition)
             exchange.run(staged.get(partition, 0), noted=partition in noted, on_stage=on_stage)
 
 
@@ -60,6 +68,7 @@ class _Exchange:
         engine: ClickHouse,
         placement: Placement,
         staging: Staging,
+        lease: Lease,
         ledger: Publications,
         table: str,
         partition: str,
@@ -67,6 +76,7 @@ class _Exchange:
         self._engine = engine
         self._placement = placement
         self._staging = staging
+        self._lease = lease
         self._ledger = ledger
         self._table = table
         self._partition = partition
@@ -81,25 +91,34 @@ class _Exchange:
             if staged:
                 self._alter(f"ATTACH PARTITION ID '{self._partition}' FROM {self._staging.table(self._table)}")
         else:
-            self._replace(before, own, staged)
+            self._replace(before, own, staged, on_stage)
         on_stage(f"exchanged {self._table} {self._partition}")
         self._check(before - own + staged)
         self._ledger.note(self._table, self._partition, "published" if staged else "withdrawn", staged)
+        on_stage(f"settled {self._table} {self._partition}")
 
-    def _replace(self, before: int, own: int, staged: int) -> None:
+    def _replace(self, before: int, own: int, staged: int, on_stage: OnStage) -> None:
         others = before - own
         if others:
             self._staging.carry(self._table, self._partition, self._ledger.upload)
+            on_stage(f"carried {self._table} {self._partition}")
         ready = self._staging.partitions(self._table).get(self._partition, 0)
         if ready != others + staged or self._published_rows() != before:
             raise self._conflict(others + staged, ready)
+        source = self._staging.table(self._table)
         if ready:
-            self._alter(f"REPLACE PARTITION ID '{self._partition}' FROM {self._staging.table(self._table)}")
-        else:
+            # the same twice is the same as once
+            self._alter(f"REPLACE PARTITION ID '{self._partition}' FROM {source}", repeatable=True)
+        elif self._placement.cluster:
+            # a replicated table cannot move rows into one that is not
             self._alter(f"DROP PARTITION ID '{self._partition}'")
+        else:
+            # rather than DROP: a late statement of a publisher that lost its lease finds no staging table
+            self._alter(f"MOVE PARTITION ID '{self._partition}' TO TABLE {source}")
 
-    def _alter(self, action: str) -> None:
-        self._engine.command(f"ALTER TABLE {self._placement.table(self._table)} {action}")
+    def _alter(self, action: str, *, repeatable: bool = False) -> None:
+        self._lease.check()
+        self._engine.command(f"ALTER TABLE {self._placement.table(self._table)} {action}", repeatable=repeatable)
 
     def _published_rows(self) -> int:
         return partition_rows(self._engine, self._placement.database, self._table).get(self._partition, 0)

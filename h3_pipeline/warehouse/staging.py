@@ -1,15 +1,20 @@
 """The staging tables of one upload: its trips and rollups, complete before anything is published."""
 
-import hashlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import uuid4
 
-from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, LOADED_TABLES, TRIPS, Placement
 from h3_pipeline.warehouse.templates import render_statement
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "staging_"
 
 INSERT_SETTINGS = {
     # a file of scattered dates has more months than the default allows in one block
@@ -42,7 +47,7 @@ class Staging:
 
     def bare_name(self, name: str) -> str:
         """Its name without the database."""
-        return f"staging_{name}_{self.suffix}"
+        return f"{_PREFIX}{name}_{self.suffix}"
 
     def load_trips(self, source: str, upload: str, upload_etag: str) -> int:
         """Fill the trips from a clean CSV.
@@ -96,20 +101,40 @@ class Staging:
 
 
 @contextmanager
-def staging(engine: ClickHouse, placement: Placement, upload: str) -> Iterator[Staging]:
-    """Make empty staging tables for an upload, dropped afterwards.
+def staging(engine: ClickHouse, placement: Placement) -> Iterator[Staging]:
+    """Make empty staging tables, dropped afterwards.
 
-    Their names follow from the upload, so what a killed run left behind is dropped here.
+    Only the one publisher has staging tables, so any that are found here were left by one that was
+    killed, or that is out of touch. Dropping them also stops whatever statement it may still have
+    under way: names are never used again, and every exchange reads from a staging table.
     """
-    tables = Staging(engine, placement, hashlib.sha256(upload.encode()).hexdigest()[:16])
-    for name in LOADED_TABLES:
-        engine.command(f"DROP TABLE IF EXISTS {tables.table(name)} SYNC")
-        engine.command(_create(engine, placement, name, tables.bare_name(name)))
+    _drop(engine, placement, _found(engine, placement))
+    tables = Staging(engine, placement, uuid4().hex[:16])
+    names = [tables.bare_name(name) for name in LOADED_TABLES]
     try:
+        for name, bare_name in zip(LOADED_TABLES, names, strict=True):
+            engine.command(_create(engine, placement, name, bare_name))
         yield tables
     finally:
-        for name in LOADED_TABLES:
-            engine.command(f"DROP TABLE IF EXISTS {tables.table(name)} SYNC")
+        try:
+            _drop(engine, placement, names)
+        except QueryError as error:
+            # what was published stands, what failed has its own message; the next publisher drops them
+            logger.warning("staging tables were not dropped: %s", error)
+
+
+def _found(engine: ClickHouse, placement: Placement) -> list[str]:
+    rows = engine.rows(
+        "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String})",
+        {"database": placement.database, "prefix": _PREFIX},
+    )
+    return [str(row[0]) for row in rows]
+
+
+def _drop(engine: ClickHouse, placement: Placement, names: Iterable[str]) -> None:
+    for name in names:
+        # SYNC waits for the statements that still use the table
+        engine.command(f"DROP TABLE IF EXISTS {placement.table(name)} SYNC", repeatable=True)
 
 
 def _create(engine: ClickHouse, placement: Placement, name: str, bare_name: str) -> str:

@@ -5,14 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from h3_pipeline.local.object_store import ObjectStoreConnection, local_object_store, stop
-
-
-@pytest.fixture(scope="session")
-def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStoreConnection]:
-    """A real S3 server for the whole session; use a bucket of your own in it."""
-    with local_object_store(tmp_path_factory.mktemp("object-store")) as connection:
-        yield connection
+from h3_pipeline.local.object_store import stop
 
 
 @pytest.fixture

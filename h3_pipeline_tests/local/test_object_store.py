@@ -24,6 +24,7 @@ import h3_pipeline
 from h3_pipeline.errors import StorageError
 from h3_pipeline.local import seaweedfs
 from h3_pipeline.local.object_store import ObjectStoreConnection, local_object_store, running, stop
+from h3_pipeline.local.ports import held
 
 SOURCE = Path(h3_pipeline.__file__).parents[1]
 USER = """
@@ -95,8 +96,25 @@ def server_of(home: Path) -> psutil.Process:
     return psutil.Process(json.loads((home / "object_store" / "server.json").read_text())["pid"])
 
 
+def processes_of(home: Path) -> list[int]:
+    """Servers that have anything to do with the home, whatever its record says."""
+    commands = {process.pid: process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])}
+    return [pid for pid, command in commands.items() if str(home) in " ".join(command)]
+
+
 def lives(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def http_status(url: str) -> int | None:
+    """Status of the answer, or None while nothing listens there."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except urllib.error.URLError:
+        return None
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -255,9 +273,8 @@ class TestSecrets:
             f"http://127.0.0.1:{ports['filer.port']}/buckets/private/": 401,
             f"http://127.0.0.1:{ports['admin.port']}/": 404,
         }.items():
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(url)
-            assert refused.value.code == status
+            wait_for(lambda url=url: http_status(url) is not None, url)  # the last of them listens after S3
+            assert http_status(url) == status
 
     def test_it_listens_on_loopback_alone(self, used: tuple[Path, ObjectStoreConnection]) -> None:
         folder, _ = used
@@ -349,14 +366,24 @@ class TestFaults:
         assert str(home / "object_store" / "weed.log") in str(fault.value)
         assert "\n" not in str(fault.value)
         assert running(home) is None
+        assert processes_of(home) == []
         assert list((home / "object_store" / "users").iterdir()) == []
+
+    def test_a_server_that_does_not_answer_in_time_is_not_left_behind(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(seaweedfs, "START_SECONDS", 0)
+        with pytest.raises(StorageError, match=r"did not answer within 0 s: .*weed\.log"), local_object_store(home):
+            pass
+        assert running(home) is None
+        assert processes_of(home) == []
 
     def test_ports_that_were_taken_meanwhile_are_replaced(self, home: Path) -> None:
         ports = seaweedfs._free_ports(preferred={})
         folder = home / "object_store"
         folder.mkdir(parents=True)
         (folder / "server.json").write_text(json.dumps({"pid": None, "ready": False, "ports": ports}))
-        with seaweedfs._bound(ports["s3.port"]), local_object_store(home) as connection:
+        with held(ports["s3.port"]), local_object_store(home) as connection:
             assert connection.endpoint_url != f"http://127.0.0.1:{ports['s3.port']}"
             client(connection).list_buckets()
 
@@ -366,7 +393,15 @@ class TestFaults:
         (folder / "s3.json").write_text("{}")
         with pytest.raises(StorageError, match=r"s3\.json"), local_object_store(home):
             pass
-        assert running(home) is None
+        assert processes_of(home) == []
+
+    def test_a_record_that_makes_no_sense_is_none(self, home: Path) -> None:
+        folder = home / "object_store"
+        folder.mkdir(parents=True)
+        for record in ("", "[]", '{"pid": "x"}', '{"pid": 1, "ready": true, "ports": 5}'):
+            (folder / "server.json").write_text(record)
+            assert running(home) is None
+            assert stop(home) is False
 
     def test_without_the_wheel_another_s3_server_is_asked_for(
         self, home: Path, monkeypatch: pytest.MonkeyPatch

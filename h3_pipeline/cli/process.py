@@ -1,0 +1,54 @@
+"""How a command's process behaves: what libraries may print, and what ends it in order."""
+
+import logging
+import os
+import signal
+import warnings
+from types import FrameType
+from typing import NoReturn
+
+DEBUG = "H3_PIPELINE_DEBUG"
+"""Set to 1, this variable shows tracebacks, logs and warnings."""
+
+_WAITS = "h3_pipeline.warehouse.connect"
+"""Logger that tells of a wait for the embedded warehouse where no caller can be told otherwise."""
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM); what it has open is closed on the way out."""
+
+
+def debugging() -> bool:
+    """Whether the user wants to see the works."""
+    return os.environ.get(DEBUG, "").lower() not in ("", "0", "false", "no")
+
+
+def quieten() -> None:
+    """Keep the libraries' logs and warnings off the streams, unless debugging."""
+    if debugging():
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        return
+    warnings.simplefilter("ignore")
+    logging.lastResort = None
+    waits = logging.getLogger(_WAITS)
+    if not waits.handlers:
+        waits.setLevel(logging.INFO)
+        waits.addHandler(_OnScreen())
+
+
+def unwind_on_sigterm() -> None:
+    """Let SIGTERM end the process as Ctrl-C does: what is open is closed, what was started is stopped."""
+    signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGHUP"):  # the terminal was closed
+        signal.signal(signal.SIGHUP, _terminate)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+class _OnScreen(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from h3_pipeline.cli.screen import note
+
+        note(record.getMessage())

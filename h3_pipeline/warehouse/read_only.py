@@ -1,0 +1,236 @@
+"""Queries of people: read-only because the engine says so, within limits of time, memory and rows.
+
+The embedded engine is opened as a user who may SELECT and SHOW and nothing else, with no bucket
+and no credential in reach; a server is asked with ``readonly = 1``. Neither stops everything, and
+what is left is told from the engine's own parse of the statement, never from its words:
+
+* ``INTO OUTFILE`` is done by the client, so it escapes the engine's permissions;
+* the function ``file()`` reads any file where the engine is embedded;
+* ``BACKUP`` writes, and ``KILL`` ends queries, even with ``readonly = 1``.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from h3_pipeline.clickhouse.client import ClickHouse, QueryError
+from h3_pipeline.clickhouse.embedded import element, open_embedded
+from h3_pipeline.errors import WarehouseError
+from h3_pipeline.settings import Settings
+from h3_pipeline.sql import literal
+from h3_pipeline.warehouse.connect import open_warehouse
+
+MAX_SECONDS = 60
+MAX_MEMORY_BYTES = 800_000_000
+MAX_RESULT_ROWS = 10_000_000
+MAX_RESULT_BYTES = 500_000_000
+
+TABLE_ROWS_COUNTED = 10_000
+"""A table counts its rows up to here; beyond, it only says that there are more."""
+
+FORMATS = {"csv": "CSVWithNames", "json": "JSONEachRow", "parquet": "Parquet"}
+"""Formats that a result can be written in, and ClickHouse's names for them."""
+
+_TABLE_FORMAT = "JSONCompactEachRowWithNamesAndTypes"
+
+_LIMITS = {
+    "readonly": 1,
+    "max_execution_time": MAX_SECONDS,
+    "max_memory_usage": MAX_MEMORY_BYTES,
+    "max_result_rows": MAX_RESULT_ROWS,
+    "max_result_bytes": MAX_RESULT_BYTES,
+    "result_overflow_mode": "throw",
+}
+_JSON = {"output_format_json_quote_64bit_integers": 0, "output_format_json_array_of_rows": 1}
+_TABLE = {
+    "output_format_json_quote_64bit_integers": 0,
+    "output_format_json_quote_denormals": 1,
+    "limit": TABLE_ROWS_COUNTED + 1,
+}
+
+# Lines of EXPLAIN AST. The condition of a SHOW is not in it, hence the statement's text for those.
+_BEYOND_READ_ONLY = re.compile(r"^(BackupQuery|KillQueryQuery)|^ +Function file\b", re.MULTILINE)
+_SHOW = re.compile(r"Show")
+
+OnWait = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTable:
+    """The first rows of a result.
+
+    Attributes:
+        names: Column names.
+        types: Their ClickHouse types.
+        rows: At most as many rows as were asked for. Numbers are the engine's own text.
+        total: Rows in the result; only a lower bound if `complete` does not hold.
+        complete: Whether all rows were counted.
+    """
+
+    names: list[str]
+    types: list[str]
+    rows: list[list[Any]]
+    total: int
+    complete: bool
+
+
+def query_to_file(settings: Settings, sql: str, output_format: str, target: Path, *, on_wait: OnWait) -> None:
+    """Run a query and write its result to a file.
+
+    Args:
+        settings: Which warehouse.
+        sql: One statement that returns rows.
+        output_format: One of `FORMATS`.
+        target: File to write; must not exist.
+        on_wait: Told, in words, that another process has the embedded warehouse open.
+
+    Raises:
+        WarehouseError: The engine refused the statement, or it exceeded a limit.
+    """
+    _run(settings, sql, FORMATS[output_format], _JSON, target, on_wait)
+
+
+def query_table(settings: Settings, sql: str, *, max_rows: int, on_wait: OnWait) -> ResultTable:
+    """Run a query and return the first rows of its result.
+
+    Raises:
+        WarehouseError: The engine refused the statement, or it exceeded a limit.
+    """
+    with tempfile.TemporaryDirectory(prefix="h3-pipeline-") as folder:
+        target = Path(folder) / "result"
+        _run(settings, sql, _TABLE_FORMAT, _TABLE, target, on_wait)
+        with target.open(encoding="utf-8", errors="replace") as lines:
+            names, types = json.loads(next(lines, "[]")), json.loads(next(lines, "[]"))
+            rows: list[list[Any]] = []
+            total = 0
+            for line in lines:
+                total += 1
+                if len(rows) < max_rows:
+                    rows.append(json.loads(line, parse_int=str, parse_float=str))
+    complete = total <= TABLE_ROWS_COUNTED
+    return ResultTable(names, types, rows, min(total, TABLE_ROWS_COUNTED), complete)
+
+
+def _run(
+    settings: Settings,
+    sql: str,
+    engine_format: str,
+    format_settings: Mapping[str, Any],
+    target: Path,
+    on_wait: OnWait,
+) -> None:
+    # brings the tables up to date, which the reader may not
+    with open_warehouse(settings, None, on_wait=on_wait) as warehouse:
+        if not settings.embedded:
+            engine = warehouse.engine
+            with _explained(engine):
+                statement = _checked(engine, sql)
+                restrictions = _server_settings(engine, {**_LIMITS, **format_settings})
+                target.write_bytes(engine.raw(statement, engine_format, settings=restrictions))
+            return
+    with _reader(settings, {**_LIMITS, **format_settings}, on_wait) as engine, _explained(engine):
+        statement = _checked(engine, sql)
+        # the engine writes the file itself, so that no result has to fit in memory
+        engine.raw(f"{statement}\nINTO OUTFILE {literal(str(target))}", engine_format)
+
+
+def _checked(engine: ClickHouse, sql: str) -> str:
+    """The statement as the engine prints it, without comments and semicolons, if nothing can escape."""
+    statement = _parsed(engine, sql)
+    try:
+        _parsed(engine, f"{statement}\nINTO OUTFILE 'result' FORMAT Null")
+    except QueryError:
+        raise WarehouseError(
+            "Only a statement that returns rows can be run here, without INTO OUTFILE or FORMAT "
+            "(use --output and --format instead)"
+        ) from None
+    tree = str(engine.raw(f"EXPLAIN AST {statement}", "TSVRaw"), "utf-8", "replace")
+    if _BEYOND_READ_ONLY.search(tree) or (_SHOW.match(tree) and "file(" in statement):
+        raise WarehouseError("The warehouse is read-only here: BACKUP, KILL and the function file() are refused")
+    return statement
+
+
+def _parsed(engine: ClickHouse, sql: str) -> str:
+    return str(engine.value("SELECT formatQuerySingleLine({sql:String})", {"sql": sql}))
+
+
+def _server_settings(engine: ClickHouse, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be set: a server's user may be read-only already, and then may set less or nothing."""
+    readonly = int(engine.value("SELECT getSetting('readonly')"))
+    if readonly == 1:
+        return {}
+    # the whole result before the first byte, so that a late error is one
+    settings = {**wanted, "wait_end_of_query": 1}
+    if readonly:
+        del settings["readonly"]
+    return settings
+
+
+@contextmanager
+def _reader(settings: Settings, profile: Mapping[str, Any], on_wait: OnWait) -> Iterator[ClickHouse]:
+    """The embedded warehouse, opened as a user who may only read it."""
+    with tempfile.TemporaryDirectory(prefix="h3-pipeline-") as folder:
+        users = Path(folder) / "users.xml"
+        users.write_text(_users(settings.clickhouse_database, profile), encoding="utf-8")
+        with open_embedded(
+            settings.home / "warehouse", configuration=element("users_config", str(users)), on_wait=on_wait
+        ) as engine:
+            engine.use(settings.clickhouse_database)
+            yield engine
+
+
+def _users(database: str, profile: Mapping[str, Any]) -> str:
+    constraints = "".join(element(name, str(value)) for name, value in profile.items())
+    grants = "".join(
+        element("query", grant)
+        for grant in (f"GRANT SELECT, SHOW, dictGet ON `{database}`.*", "GRANT SELECT ON system.*")
+    )
+    return f"""<clickhouse>
+  <profiles><default/><reader>{constraints}</reader></profiles>
+  <quotas><default/></quotas>
+  <users>
+    <default>
+      <no_password/><networks><ip>::/0</ip></networks><quota>default</quota>
+      <profile>reader</profile>
+      <grants>{grants}</grants>
+    </default>
+  </users>
+</clickhouse>
+"""
+
+
+@contextmanager
+def _explained(engine: ClickHouse) -> Iterator[None]:
+    """Turns the engine's refusals into what a person needs to know."""
+    try:
+        yield
+    except QueryError as error:
+        text = _plain(str(error).removeprefix(f"{engine.where}: "))
+        match error.code:
+            case 164 | 497:  # READONLY, ACCESS_DENIED
+                message = f"The warehouse is read-only here; {engine.where} refused: {text}"
+            case 159:  # TIMEOUT_EXCEEDED
+                message = f"The query took longer than {MAX_SECONDS} s and was ended; ask for less"
+            case 241:  # MEMORY_LIMIT_EXCEEDED
+                message = f"The query needs more than {MAX_MEMORY_BYTES // 10**6} MB of memory; ask for less"
+            case 396:  # TOO_MANY_ROWS_OR_BYTES
+                message = (
+                    f"The result has more than {MAX_RESULT_ROWS:,} rows or {MAX_RESULT_BYTES // 10**6} MB; "
+                    "add a LIMIT, or aggregate"
+                )
+            case _:
+                message = text
+        raise WarehouseError(message) from error
+
+
+def _plain(text: str) -> str:
+    """The engine's sentence without what it says about our own wrapping and its list of tokens."""
+    for tail in (". Expected one of:", ": In scope SELECT formatQuerySingleLine", ": while executing 'FUNCTION format"):
+        text = text.split(tail, 1)[0]
+    text = re.sub(r"^(default: |Code: \d+\. DB::Exception: )+", "", text)
+    return re.sub(r"\s*\([A-Z][A-Z_0-9]+\)\.?$", "", text).strip()

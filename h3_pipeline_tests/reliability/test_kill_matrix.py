@@ -1,0 +1,231 @@
+"""Killed at any instant and started again, a run ends with the tables of a run that was never killed."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from h3_pipeline.storage import prefixes
+from h3_pipeline.storage.bucket import Bucket
+from h3_pipeline_tests.reliability.checksums import half_visible
+from h3_pipeline_tests.reliability.programs import (
+    Program,
+    load,
+    processing_program,
+    retract,
+    trips_csv,
+    warehouse_program,
+)
+from h3_pipeline_tests.reliability.zygote import Zygote, zygote
+from h3_pipeline_tests.uploads import process_all, put
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SEED = 20261122
+CHAINS, KILLS_PER_CHAIN = 4, 18
+PROCESSING_KILLS = 10
+
+Operations = list[list[Any]]
+
+
+@dataclass
+class Tally:
+    """What was done to the pipeline, printed at the end."""
+
+    kills: dict[str, int] = field(default_factory=dict)
+    differing: int = 0
+    half_visible: int = 0
+
+    def count(self, kind: str) -> None:
+        self.kills[kind] = self.kills.get(kind, 0) + 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A warehouse in which two uploads are loaded, and what is to be done with it."""
+
+    bucket: Bucket
+    folder: Path
+    before: Path
+    operations: dict[str, list[Any]]
+    answers: dict[str, dict]
+
+    def home(self, name: str) -> Path:
+        """A copy of the warehouse."""
+        target = self.folder / name
+        target.mkdir()
+        subprocess.run(["cp", "-R", str(self.before / "warehouse"), str(target / "warehouse")], check=True)
+        return target
+
+    def program(self, home: Path, operation: str) -> Program:
+        """An operation, or ``all`` of them in turn."""
+        chosen = list(self.operations.values()) if operation == "all" else [self.operations[operation]]
+        return warehouse_program(home, self.bucket.access, chosen, home / "answer.json")
+
+    def verify(self, answer: dict, operation: str, tally: Tally) -> None:
+        """The end is that of a run which was never killed, and what the kill left was whole months."""
+        tally.differing += answer["checksums"] != self.answers[operation]["checksums"]
+        states = [self.answers[name]["census"] for name in ("before", operation)]
+        broken = half_visible(answer["found"], *states)
+        tally.half_visible += len(broken)
+        assert broken == []
+        assert answer["checksums"] == self.answers[operation]["checksums"]
+        assert answer["census"] == self.answers[operation]["census"]
+        assert answer["leftovers"] == []
+
+
+@pytest.fixture(scope="module")
+def tally() -> Iterator[Tally]:
+    tally = Tally()
+    yield tally
+    kinds = ", ".join(f"{kills} {kind}" for kind, kills in tally.kills.items())
+    print(
+        f"\nkill matrix: {sum(tally.kills.values())} kills ({kinds}); "
+        f"{tally.differing} ends that differ, {tally.half_visible} months half-visible"
+    )
+
+
+@pytest.fixture(scope="module")
+def zygotes() -> Iterator[list[Zygote]]:
+    """Two, one a core."""
+    with zygote() as one, zygote() as two:
+        yield [one, two]
+
+
+@pytest.fixture(scope="module")
+def scene(bucket: Bucket, zygotes: list[Zygote], tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder = tmp_path_factory.mktemp("kill-matrix")
+    manifests = process_all(
+        bucket,
+        folder / "processing",
+        {
+            "old.csv": trips_csv({"2024-01": 70, "2024-02": 50}),
+            "old-v2.csv": trips_csv({"2024-01": 31, "2024-02": 64, "2024-03": 12}, first=1),
+            "gone.csv": trips_csv({"2024-01": 23, "2024-02": 41}, first=2, bad=3),
+            "new.csv": trips_csv({"2024-01": 57, "2024-02": 38}, first=3),
+        },
+    )
+    before = folder / "before"
+    start = [load(manifests["old.csv"]), load(manifests["gone.csv"])]
+    operations = {
+        "load": load(manifests["new.csv"]),
+        "replace": load(manifests["old-v2.csv"], "old.csv"),
+        "retract": retract("gone.csv"),
+    }
+    answers = {"before": zygotes[0].finish(warehouse_program(before, bucket.access, start, folder / "before.json"))}
+    scene = Scene(bucket, folder, before, operations, answers)
+    for name in (*operations, "all"):
+        answers[name] = zygotes[0].finish(scene.program(scene.home(f"never-killed-{name}"), name))
+        assert answers[name]["leftovers"] == []
+        assert answers[name]["checksums"] != answers["before"]["checksums"]
+    return scene
+
+
+def shared_out(zygotes: list[Zygote], work: list[Callable[[Zygote], None]]) -> None:
+    """Do pieces of work, on all zygotes at once."""
+
+    def do(zygote: Zygote, pieces: list[Callable[[Zygote], None]]) -> None:
+        for piece in pieces:
+            piece(zygote)
+
+    with ThreadPoolExecutor(len(zygotes)) as pool:
+        shares = [pool.submit(do, zygote, work[n :: len(zygotes)]) for n, zygote in enumerate(zygotes)]
+    for share in shares:
+        share.result()
+
+
+def test_killed_at_every_stage(scene: Scene, zygotes: list[Zygote], tally: Tally) -> None:
+    occurrences: dict[str, list[tuple[str, int]]] = {}
+    for operation in scene.operations:
+        stages = zygotes[0].run(scene.program(scene.home(f"stages-{operation}"), operation)).stages
+        for number, stage in enumerate(stages):
+            occurrences.setdefault(stage, []).append((operation, number))
+    choice = random.Random(SEED)
+    assert {name.split()[0] for name in occurrences} >= {"stage", "publish", "noted", "carried", "exchanged", "settled"}
+
+    def kill_at(stage: str, operation: str, number: int) -> Callable[[Zygote], None]:
+        def work(zygote: Zygote) -> None:
+            home = scene.home(f"{operation} {stage}")
+            ended = zygote.run(scene.program(home, operation), kill_at=number)
+            assert ended.killed
+            assert ended.stages[-1] == stage
+            tally.count("at a stage's beginning")
+            scene.verify(zygote.finish(scene.program(home, operation)), operation, tally)
+
+        return work
+
+    chosen = {stage: choice.choice(places) for stage, places in occurrences.items()}
+    shared_out(zygotes, [kill_at(stage, *place) for stage, place in chosen.items()])
+
+
+def test_killed_again_and_again_at_random_instants(scene: Scene, zygotes: list[Zygote], tally: Tally) -> None:
+    whole = zygotes[0].run(scene.program(scene.home("timing"), "all")).seconds
+
+    def chain(number: int) -> Callable[[Zygote], None]:
+        def work(zygote: Zygote) -> None:
+            instants = random.Random(SEED + number)
+            home = scene.home(f"chain-{number}")
+            program = scene.program(home, "all")
+            for _ in range(KILLS_PER_CHAIN):
+                ended = zygote.run(program, kill_after=instants.uniform(0.2, whole * 0.8))
+                assert not ended.failed, f"does not open after a kill: {ended}"
+                if ended.killed:
+                    tally.count("at a random instant")
+            scene.verify(zygote.finish(program), "all", tally)
+
+        return work
+
+    shared_out(zygotes, [chain(number) for number in range(CHAINS)])
+
+
+def test_killed_while_processing(scene: Scene, zygotes: list[Zygote], tally: Tally, tmp_path: Path) -> None:
+    """What a killed run left in the bucket never counts, and running again gives the same objects."""
+    zygote, bucket = zygotes[0], scene.bucket
+    key = "processed again.csv"
+    put(bucket, key, trips_csv({"2024-01": 400, "2024-05": 300}, bad=20))
+    program = processing_program(tmp_path / "home", bucket.access, [key], tmp_path / "answer.json")
+    never_killed = zygote.finish(program)[key]
+    body = bucket.read(never_killed["processed_key"])
+    stages = zygote.run(program).stages
+    assert stages == ["open", "describe", "judge", "write", "processed"]
+
+    def forget() -> None:
+        for name in (never_killed["processed_key"], never_killed["rejected_key"], prefixes.manifest_object(key)):
+            bucket.delete(name)
+
+    def run_again() -> None:
+        again = zygote.finish(program)[key]
+        assert bucket.read(again["processed_key"]) == body
+        assert {**again, "seconds": 0} == {**never_killed, "seconds": 0}
+
+    whole = zygote.run(program).seconds
+    instants = random.Random(SEED)
+    kills: list[dict[str, Any]] = [{"kill_at": number} for number in range(len(stages))]
+    kills += [{"kill_after": instants.uniform(0.3, whole)} for _ in range(PROCESSING_KILLS)]
+    for kill in kills:
+        forget()
+        ended = zygote.run(program, **kill)
+        assert not ended.failed
+        if ended.killed:
+            tally.count("while processing")
+        manifest = bucket.read_json(prefixes.manifest_object(key))
+        if manifest is not None:  # the manifest is the last that is written: it never speaks of what is not there
+            processed = bucket.head(manifest["processed_key"])
+            assert processed is not None
+            assert processed.etag == manifest["processed_etag"]
+            assert bucket.read(manifest["processed_key"]) == body
+        run_again()
+    assert [path.name for path in (tmp_path / "home" / "tasks").iterdir()] == []
+
+
+def test_a_hundred_kills(tally: Tally) -> None:
+    """The tests before did what they say."""
+    assert sum(tally.kills.values()) >= 100
+    assert (tally.differing, tally.half_visible) == (0, 0)
