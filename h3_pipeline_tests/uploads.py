@@ -63,6 +63,20 @@ class Processing:
             UploadRefused: As `process_upload`.
         """
         put(self.bucket, key, content)
+        return self.process_again(
+            key, feeds=feeds, resolution=resolution, max_reject_ratio=max_reject_ratio, on_stage=on_stage
+        )
+
+    def process_again(
+        self,
+        key: str,
+        *,
+        feeds: str | None = None,
+        resolution: int = 10,
+        max_reject_ratio: float = 0.5,
+        on_stage: Callable[[str], None] = lambda stage: None,
+    ) -> Processed:
+        """Process what is below ``uploads/`` already."""
         processed = process_upload(
             key,
             bucket=self.bucket,

@@ -40,7 +40,7 @@ def query(sql: str, output_format: Format | None, output: Path | None) -> int:
             query_to_file(Settings.load(), sql, wanted.value, draft, on_wait=screen.note)
         if output is not None:
             draft.replace(output)
-            screen.note(f"{output}: {screen.bytes_text(output.stat().st_size)}")
+            screen.say(f"{output}  {screen.bytes_text(output.stat().st_size)}")
         else:
             with draft.open("rb") as result_file:
                 sys.stdout.flush()

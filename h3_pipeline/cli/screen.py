@@ -86,7 +86,7 @@ def complain(message: str) -> None:
 def show(grid: Grid) -> None:
     """Show a table on stdout."""
     if out.is_terminal:
-        out.print(_table(grid, box.ROUNDED))
+        out.print(_table(grid, box.SIMPLE))
         return
     plain = Console(
         file=io.StringIO(), width=_WITHOUT_END, highlight=False, markup=False, emoji=False, color_system=None
@@ -101,7 +101,7 @@ def fits(grid: Grid) -> bool:
     if not out.is_terminal:
         return True
     unbounded = out.options.update(max_width=_WITHOUT_END)
-    return out.measure(_table(grid, box.ROUNDED), options=unbounded).maximum <= out.width
+    return out.measure(_table(grid, box.SIMPLE), options=unbounded).maximum <= out.width
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def _show(now: _Status) -> None:
         grid = Grid(
             [
                 Column("upload", folds=True),
-                Column("last event"),
+                Column("event"),
                 Column("at (UTC)"),
                 Column("rows in", number=True),
                 Column("loaded", number=True),
@@ -119,4 +119,5 @@ def _show(now: _Status) -> None:
 def _span(months: list[str]) -> str:
     if len(months) < 2:
         return "".join(months)
-    return f"{months[0]}..{months[-1]}"
+    first, last = months[0], months[-1]
+    return f"{first}..{last[5:] if first[:4] == last[:4] else last}"

@@ -102,8 +102,9 @@ def _configuration_file(engine: Path, elements: str) -> Iterator[Path]:
 
 
 def _configuration(elements: str) -> str:
+    # without console=0 the engine logs every step to a terminal, whatever the level
     return f"""<clickhouse>
-  <logger><level>none</level></logger>
+  <logger><level>none</level><console>0</console></logger>
   <max_server_memory_usage>{MEMORY_LIMIT_BYTES}</max_server_memory_usage>
   <mark_cache_size>33554432</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>

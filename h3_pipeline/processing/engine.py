@@ -46,7 +46,7 @@ def open_task_engine(home: Path, access: BucketAccess) -> Iterator[TaskEngine]:
                 yield TaskEngine(clickhouse, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    _lock_of(folder).unlink(missing_ok=True)
+            _lock_of(folder).unlink(missing_ok=True)
 
 
 def _lock_of(folder: Path) -> Path:

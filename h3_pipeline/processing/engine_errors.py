@@ -16,6 +16,7 @@ _S3 = frozenset({499, 210, 209, 86, 1000})
 
 _AT_ROW = re.compile(r"\(at row (\d+)\)")
 _NO_SPACE = re.compile(r"No space left on device|errno: 28")
+_OWN_TABLE = "while reading from part"
 _TOO_DEEP = frozenset({167, 168, 306})
 
 
@@ -37,6 +38,11 @@ def explain(error: QueryError, object_key: str) -> PipelineError:
     code = error.code
     if _NO_SPACE.search(error.detail) or code in _DISK_FULL:
         return disk_full(object_key)
+    if _OWN_TABLE in error.detail:  # what was just written cannot be read back
+        return WarehouseError(
+            f"The disk is full or failing: the scratch table of {object_key} cannot be read; "
+            "free some space and run the upload again"
+        )
     if code in _CANNOT_DECOMPRESS:
         return UploadRefused("truncated_archive", "The archive is damaged or cut off; upload the file again")
     if code in _CANNOT_PARSE:

@@ -2,7 +2,7 @@
 
 An upload is known by its key below ``uploads/``. Two encodings of that key exist, both reversible:
 `partition_key` for Dagster, and `object_stem` for the objects that are written about the upload
-(reversible up to 990 bytes).
+(reversible unless it is very long).
 """
 
 import hashlib
@@ -26,7 +26,7 @@ REFUSAL_SUFFIX = ".refusal.json"
 _NOT_IN_PARTITION_KEY = re.compile(r"[\x00-\x1f\x7f%]|\.{3,}")
 # Besides, what ClickHouse takes for a pattern, and what some object stores mangle.
 _SAFE_IN_STEM = "/ !$&'()+,-.:;=@_~"
-_MAX_STEM = 990  # with the longest prefix and suffix, below the 1,024 bytes of a key
+_MAX_STEM, _MAX_SEGMENT = 990, 200  # with the longest prefix, suffix and digest within 1,024 and 255
 _CUT_ESCAPE = re.compile("%.?$")
 
 
@@ -73,17 +73,22 @@ def refusal_object(key: str) -> str:
 def object_stem(key: str) -> str:
     """The key with everything percent-encoded that is a pattern to ClickHouse or odd in a path.
 
-    S3 takes 1,024 bytes of key. Of a longer stem the end gives way to a digest of the whole key.
+    S3 takes 1,024 bytes of key, and servers that keep files 255 between two slashes. Of what is
+    longer, the end gives way to a digest of it.
     """
     encoded = quote(key, safe=_SAFE_IN_STEM)
     encoded = encoded.replace("//", "/%2F")
     if encoded.startswith("/"):
         encoded = "%2F" + encoded[1:]
-    stem = "/".join("%2E" + segment[1:] if segment in (".", "..") else segment for segment in encoded.split("/"))
-    if len(stem) <= _MAX_STEM:
+    segments = ("%2E" + segment[1:] if segment in (".", "..") else segment for segment in encoded.split("/"))
+    return _shortened("/".join(_shortened(segment, _MAX_SEGMENT) for segment in segments), _MAX_STEM)
+
+
+def _shortened(stem: str, size: int) -> str:
+    if len(stem) <= size:
         return stem
-    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-    return f"{_CUT_ESCAPE.sub('', stem[: _MAX_STEM - len(digest) - 1]).rstrip('/')}~{digest}"
+    digest = hashlib.sha256(stem.encode()).hexdigest()[:32]
+    return f"{_CUT_ESCAPE.sub('', stem[: size - len(digest) - 1]).rstrip('/')}~{digest}"
 
 
 def partition_key(key: str) -> str:

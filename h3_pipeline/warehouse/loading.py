@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from h3_pipeline.clickhouse.client import ClickHouse, QueryError
+from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.storage.named_collection import S3_SETTINGS, s3_table
@@ -121,7 +121,7 @@ class Warehouse:
         with self.lock.hold(purpose) as lease:
             try:
                 yield lease
-            except QueryError:
+            except WarehouseError:
                 lease.check()  # a publisher whose place was taken finds its staging tables gone
                 raise
 

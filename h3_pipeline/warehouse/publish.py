@@ -1,12 +1,11 @@
-"""Publishes staged rows, month by month, so that each month's exchange is all or nothing.
+"""Publishes staged rows, month by month, so that each month's rows appear all or nothing.
 
 For every month partition of every table:
 
 * no row of the upload can be there (the ledger proves it): the staged partition is attached;
-* some may be there: the other uploads' rows are carried over into staging, and the staged
-  partition replaces the published one.
+* some may be there: they are deleted first, part by part, each part all or nothing.
 
-Both are single commands of the engine: whatever instant a run is killed at, running again gives the
+Another upload's rows are never written. Whatever instant a run is killed at, running again gives the
 tables that a run without interruption gives. One writer at a time publishes (`warehouse.lock`), and
 the number of rows is checked after each exchange.
 
@@ -17,8 +16,9 @@ tables, and finds out from the ledger and the tables what is there already.
 import logging
 from collections.abc import Callable
 
-from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.client import ClickHouse, EngineSettings
 from h3_pipeline.errors import WarehouseError
+from h3_pipeline.sql import literal
 from h3_pipeline.warehouse.lock import Lease
 from h3_pipeline.warehouse.publications import Publications
 from h3_pipeline.warehouse.schema import LOADED_TABLES, Placement
@@ -87,38 +87,30 @@ class _Exchange:
         if not noted:
             self._ledger.note(self._table, self._partition, "intended", staged)
             on_stage(f"noted {self._table} {self._partition}")
-        if own == 0:
-            if staged:
-                self._alter(f"ATTACH PARTITION ID '{self._partition}' FROM {self._staging.table(self._table)}")
-        else:
-            self._replace(before, own, staged, on_stage)
+        if own:
+            self._clear()
+            on_stage(f"cleared {self._table} {self._partition}")
+        if staged:
+            self._alter(f"ATTACH PARTITION ID '{self._partition}' FROM {self._staging.table(self._table)}")
         on_stage(f"exchanged {self._table} {self._partition}")
         self._check(before - own + staged)
         self._ledger.note(self._table, self._partition, "published" if staged else "withdrawn", staged)
         on_stage(f"settled {self._table} {self._partition}")
 
-    def _replace(self, before: int, own: int, staged: int, on_stage: OnStage) -> None:
-        others = before - own
-        if others:
-            self._staging.carry(self._table, self._partition, self._ledger.upload)
-            on_stage(f"carried {self._table} {self._partition}")
-        ready = self._staging.partitions(self._table).get(self._partition, 0)
-        if ready != others + staged or self._published_rows() != before:
-            raise self._conflict(others + staged, ready)
-        source = self._staging.table(self._table)
-        if ready:
-            # the same twice is the same as once
-            self._alter(f"REPLACE PARTITION ID '{self._partition}' FROM {source}", repeatable=True)
-        elif self._placement.cluster:
-            # a replicated table cannot move rows into one that is not
-            self._alter(f"DROP PARTITION ID '{self._partition}'")
-        else:
-            # rather than DROP: a late statement of a publisher that lost its lease finds no staging table
-            self._alter(f"MOVE PARTITION ID '{self._partition}' TO TABLE {source}")
+    def _clear(self) -> None:
+        """Take the upload's rows out, and nobody else's.
 
-    def _alter(self, action: str, *, repeatable: bool = False) -> None:
+        Not by REPLACE PARTITION: an engine killed in the middle of one opens again with the old parts
+        and the new ones, so that every other upload's rows of the month are there twice.
+        """
+        self._alter(
+            f"DELETE IN PARTITION ID '{self._partition}' WHERE upload = {literal(self._ledger.upload)}",
+            {"mutations_sync": 2},
+        )
+
+    def _alter(self, action: str, settings: EngineSettings | None = None) -> None:
         self._lease.check()
-        self._engine.command(f"ALTER TABLE {self._placement.table(self._table)} {action}", repeatable=repeatable)
+        self._engine.command(f"ALTER TABLE {self._placement.table(self._table)} {action}", settings=settings)
 
     def _published_rows(self) -> int:
         return partition_rows(self._engine, self._placement.database, self._table).get(self._partition, 0)

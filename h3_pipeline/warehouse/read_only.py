@@ -46,7 +46,11 @@ _LIMITS = {
     "max_result_bytes": MAX_RESULT_BYTES,
     "result_overflow_mode": "throw",
 }
-_JSON = {"output_format_json_quote_64bit_integers": 0, "output_format_json_array_of_rows": 1}
+_JSON = {
+    "output_format_json_quote_64bit_integers": 0,
+    "output_format_json_escape_forward_slashes": 0,
+    "output_format_json_array_of_rows": 1,
+}
 _TABLE = {
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_quote_denormals": 1,

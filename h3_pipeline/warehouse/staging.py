@@ -90,15 +90,6 @@ class Staging:
         """Partition ids of a staging table and their rows."""
         return partition_rows(self.engine, self.placement.database, self.bare_name(name))
 
-    def carry(self, name: str, partition: str, upload: str) -> None:
-        """Copy the other uploads' rows of a published partition into the staging table."""
-        self.engine.command(
-            f"INSERT INTO {self.table(name)} SELECT * FROM {self.placement.table(name)} "
-            "WHERE _partition_id = {partition:String} AND upload != {upload:String}",
-            {"partition": partition, "upload": upload},
-            settings=INSERT_SETTINGS,
-        )
-
 
 @contextmanager
 def staging(engine: ClickHouse, placement: Placement) -> Iterator[Staging]:

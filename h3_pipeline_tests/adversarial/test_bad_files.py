@@ -32,25 +32,35 @@ def as_written(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES if isinstance(case.expected, Accepted)])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name) for case in CASES if isinstance(case.expected, Accepted)]
+)
 def test_accepted(case: Case, process: Processing) -> None:
     expected = case.expected
     assert isinstance(expected, Accepted)
     processed = process(case.content(), key_of(case), feeds=case.feeds)
     manifest = processed.manifest
-    assert (manifest.rows_in, manifest.rejected, manifest.warnings) == (expected.rows, expected.rejected, expected.warnings)
+    assert (manifest.rows_in, manifest.rejected, manifest.warnings) == (
+        expected.rows,
+        expected.rejected,
+        expected.warnings,
+    )
     assert_conserved(processed)
     trips = processed.trips
     for column, values in expected.values.items():
         found = [as_written(value) for value in trips[column]]
-        assert [f for f, v in zip(found, values, strict=True) if v is not ...] == [v for v in values if v is not ...], column
+        assert [f for f, v in zip(found, values, strict=True) if v is not ...] == [v for v in values if v is not ...], (
+            column
+        )
     if expected.raw is not None:
         assert list(processed.refused["raw"]) == list(expected.raw)
     if expected.numbers is not None:
         assert list(processed.refused["row_number"]) == list(expected.numbers)
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES if isinstance(case.expected, Refused)])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name) for case in CASES if isinstance(case.expected, Refused)]
+)
 def test_refused(case: Case, process: Processing) -> None:
     expected = case.expected
     assert isinstance(expected, Refused)

@@ -64,10 +64,9 @@ def test_a_full_disk(bucket: Bucket, tmp_path: Path, packed: bool) -> None:
     )
     assert done.returncode == 0, done.stderr
     kind, message = json.loads(done.stdout)
-    assert (kind, message) == (
-        "WarehouseError",
-        "The disk is full while reading uploads/big.csv; free some space and run the upload again",
-    )
+    assert (kind, message[:16]) == ("WarehouseError", "The disk is full"), message
+    assert "uploads/big.csv" in message
+    assert message.endswith("free some space and run the upload again")
     assert list(bucket.list(prefixes.PROCESSED)) == []
     assert list(bucket.list(prefixes.REJECTED)) == []
 

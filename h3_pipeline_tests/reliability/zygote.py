@@ -33,13 +33,13 @@ class Ended:
 
     Attributes:
         killed: By SIGKILL, as asked.
-        failed: By itself, with an error; it is on stderr.
+        error: The traceback with which it failed by itself, or ``""``.
         stages: What it had begun, in order.
         seconds: From fork to end.
     """
 
     killed: bool
-    failed: bool
+    error: str
     stages: list[str]
     seconds: float
 
@@ -74,7 +74,7 @@ class Zygote:
             AssertionError: It failed.
         """
         ended = self.run(program)
-        assert not ended.failed, f"the child failed after {ended.stages[-1:]}; see stderr"
+        assert not ended.error, f"the child failed after {ended.stages[-1:]}: {ended.error}"
         assert not ended.killed
         return json.loads(Path(program["answer"]).read_text(encoding="utf-8"))
 
@@ -96,7 +96,7 @@ def zygote() -> Iterator[Zygote]:
         process.stdout.close()
 
 
-def _fork(program: Program, kill_at: int | None, stages: int) -> int:
+def _fork(program: Program, kill_at: int | None, report: int) -> int:
     child = os.fork()
     if child:
         return child
@@ -109,7 +109,7 @@ def _fork(program: Program, kill_at: int | None, stages: int) -> int:
         def on_stage(name: str) -> None:
             nonlocal seen
             seen += 1
-            os.write(stages, name.encode() + b"\n")
+            _tell(report, {"stage": name})
             if seen == kill_at:
                 os.killpg(0, signal.SIGKILL)
 
@@ -117,11 +117,14 @@ def _fork(program: Program, kill_at: int | None, stages: int) -> int:
 
         programs.run(program, on_stage)
         status = 0
-    except BaseException:  # noqa: BLE001 - nothing of the zygote may run in the child
-        traceback.print_exc()
+    except BaseException:
+        _tell(report, {"error": traceback.format_exc()[-20_000:]})
     finally:
-        sys.stderr.flush()
         os._exit(status)
+
+
+def _tell(report: int, said: dict[str, str]) -> None:
+    os.write(report, json.dumps(said).encode() + b"\n")
 
 
 def _watch(child: int, kill_after: float | None) -> int:
@@ -147,20 +150,26 @@ def _serve(requests: IO[str], answers: IO[str]) -> None:
         os.close(writing)
         status = _watch(child, request["kill_after"])
         with os.fdopen(reading, encoding="utf-8") as pipe:
-            stages = pipe.read().splitlines()
+            said = [json.loads(line) for line in pipe]
         ended = Ended(
             killed=os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL,
-            failed=not os.WIFSIGNALED(status) and os.waitstatus_to_exitcode(status) != 0,
-            stages=stages,
+            error="".join(line.get("error", "") for line in said) or _abnormal(status),
+            stages=[line["stage"] for line in said if "stage" in line],
             seconds=round(time.monotonic() - began, 3),
         )
         answers.write(json.dumps(ended.__dict__) + "\n")
         answers.flush()
 
 
+def _abnormal(status: int) -> str:
+    """Any end other than an ordinary one and SIGKILL, such as a crash of the engine."""
+    code = os.waitstatus_to_exitcode(status)
+    return "" if code in (0, -signal.SIGKILL) else f"exit code {code}"
+
+
 def main() -> None:
     """Import what children need, then serve."""
-    import pandas  # noqa: F401, ICN001 - the engine's library imports both
+    import pandas  # noqa: F401 - the engine's library imports both
     import pyarrow  # noqa: F401
 
     assert "chdb" not in sys.modules

@@ -1,0 +1,124 @@
+"""The embedded engine: one process at a time, and the next as soon as that ends, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from h3_pipeline.clickhouse.embedded import MEMORY_LIMIT_BYTES, open_embedded
+from h3_pipeline.errors import WarehouseError
+
+HOLDER = """
+import sys
+from pathlib import Path
+from h3_pipeline.clickhouse.embedded import open_embedded
+with open_embedded(Path(sys.argv[1])) as engine:
+    engine.command("CREATE TABLE IF NOT EXISTS default.t ENGINE = MergeTree ORDER BY x AS SELECT 7 AS x")
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+class Holder:
+    """A process that has the engine open until it is told to end."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "open\n"
+
+    def end(self) -> None:
+        self.process.communicate("", timeout=60)
+        assert self.process.returncode == 0
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Callable[[], Holder]]:
+    holders: list[Holder] = []
+
+    def start() -> Holder:
+        holders.append(Holder(tmp_path / "data"))
+        return holders[-1]
+
+    yield start
+    for holder in holders:
+        if holder.process.poll() is None:
+            holder.kill()
+
+
+def test_a_second_process_waits_says_so_once_and_goes_on(tmp_path: Path, hold: Callable[[], Holder]) -> None:
+    holder = hold()
+    said: list[str] = []
+
+    def told(message: str) -> None:
+        said.append(message)
+        threading.Thread(target=holder.end).start()
+
+    with open_embedded(tmp_path / "data", on_wait=told) as engine:
+        assert engine.value("SELECT x FROM default.t") == 7
+    assert len(said) == 1
+    assert "in use by another process" in said[0]
+    assert str(tmp_path / "data") in said[0]
+
+
+def test_a_wait_that_is_too_long_ends_in_one_clear_line(tmp_path: Path, hold: Callable[[], Holder]) -> None:
+    hold()
+    with (
+        pytest.raises(WarehouseError, match="in use by another process") as caught,
+        open_embedded(tmp_path / "data", wait_seconds=1.2),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_the_lock_of_a_killed_process_is_free_and_its_data_are_there(
+    tmp_path: Path, hold: Callable[[], Holder]
+) -> None:
+    hold().kill()
+    said: list[str] = []
+    with open_embedded(tmp_path / "data", on_wait=said.append) as engine:
+        assert engine.value("SELECT x FROM default.t") == 7
+    assert said == []
+
+
+def test_two_folders_one_after_another(tmp_path: Path) -> None:
+    for name in ("a", "b", "a"):
+        with open_embedded(tmp_path / name) as engine:
+            engine.command(f"CREATE TABLE IF NOT EXISTS default.{name} ENGINE = Memory AS SELECT 1")
+            assert engine.rows("SELECT name FROM system.tables WHERE database = 'default'") == [(name,)]
+
+
+def test_two_folders_at_once_are_refused_in_one_clear_line(tmp_path: Path) -> None:
+    with open_embedded(tmp_path / "a") as engine:
+        with pytest.raises(WarehouseError) as caught, open_embedded(tmp_path / "b"):
+            pass
+        assert "\n" not in str(caught.value)
+        assert engine.value("SELECT 1") == 1
+
+
+def test_an_exception_gives_the_engine_back(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), open_embedded(tmp_path / "a"):
+        _ = 1 / 0
+    with open_embedded(tmp_path / "b", wait_seconds=0) as engine:
+        assert engine.value("SELECT 1") == 1
+
+
+def test_its_memory_is_limited(tmp_path: Path) -> None:
+    with open_embedded(tmp_path / "data") as engine:
+        limit = engine.value("SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage'")
+        assert int(limit) == MEMORY_LIMIT_BYTES
