@@ -6,15 +6,15 @@ from h3_pipeline.cli import screen
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.settings import Settings
 from h3_pipeline.storage import prefixes
-from h3_pipeline.warehouse import history
 from h3_pipeline.warehouse.connect import open_warehouse
+from h3_pipeline.warehouse.overview import known_uploads
 
 
 def retract(keys: Sequence[str]) -> int:
     """Take uploads out of every table; all keys are looked up before the first is taken out."""
     settings = Settings.load()
     with open_warehouse(settings, None, on_wait=screen.note) as warehouse:
-        known = {event.upload for event in history.latest(warehouse.engine, warehouse.placement)}
+        known = known_uploads(warehouse.engine, warehouse.placement)
         for key in dict.fromkeys(_known_key(key, known) for key in keys):
             with screen.stage(f"Retracting {key}"):
                 rows = warehouse.retract(key)

@@ -38,8 +38,15 @@ class TableSize:
     size: int
 
 
+def known_uploads(engine: ClickHouse, placement: Placement) -> set[str]:
+    """Keys of all uploads that the warehouse has heard of; a load that was killed is in the ledger only."""
+    tables = (placement.table(history.TABLE), placement.table(publications.TABLE))
+    rows = engine.rows(" UNION DISTINCT ".join(f"SELECT upload FROM {table}" for table in tables))
+    return {str(upload) for (upload,) in rows}
+
+
 def upload_states(engine: ClickHouse, placement: Placement) -> list[UploadState]:
-    """Every upload that the warehouse has heard of, by key."""
+    """Every upload with something done to it, by key."""
     published = {
         str(upload): (int(rows), [f"{month[:4]}-{month[4:]}" for month in months])
         for upload, rows, months in engine.rows(

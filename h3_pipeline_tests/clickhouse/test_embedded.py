@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,13 +37,14 @@ class Holder:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "open\n"
 
-    def end(self) -> None:
-        self.process.communicate("", timeout=60)
-        assert self.process.returncode == 0
+    def let_go(self) -> None:
+        """Let it close the engine and end by itself."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.communicate(timeout=60)
+        self.process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -57,8 +57,9 @@ def hold(tmp_path: Path) -> Iterator[Callable[[], Holder]]:
 
     yield start
     for holder in holders:
-        if holder.process.poll() is None:
-            holder.kill()
+        holder.kill()
+        assert holder.process.stdout is not None
+        holder.process.stdout.close()
 
 
 def test_a_second_process_waits_says_so_once_and_goes_on(tmp_path: Path, hold: Callable[[], Holder]) -> None:
@@ -67,7 +68,7 @@ def test_a_second_process_waits_says_so_once_and_goes_on(tmp_path: Path, hold: C
 
     def told(message: str) -> None:
         said.append(message)
-        threading.Thread(target=holder.end).start()
+        holder.let_go()
 
     with open_embedded(tmp_path / "data", on_wait=told) as engine:
         assert engine.value("SELECT x FROM default.t") == 7
