@@ -31,14 +31,14 @@ class Settings(BaseSettings):
     clickhouse_secure: bool = Field(False, description="Speak HTTPS to the warehouse")
     clickhouse_user: str = "default"
     clickhouse_password: SecretStr = SecretStr("")
-    clickhouse_secret_arn: str | None = Field(None, description="Secrets Manager secret with the password")
+    clickhouse_secret_arn: str | None = Field(None, description="Secrets Manager secret with the password (not read yet)")
     clickhouse_database: str = Field("h3_pipeline", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
     clickhouse_cluster: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")
 
     aws_region: str = Field("us-east-1", validation_alias=AliasChoices("aws_region", "aws_default_region"))
     s3_bucket: str = Field("trips-data-bucket", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     s3_endpoint_url: str | None = Field(None, description="S3 server other than AWS")
-    uploads_queue_url: str | None = Field(None, description="SQS queue with the bucket's event notifications")
+    uploads_queue_url: str | None = Field(None, description="SQS queue with the bucket's events (not read yet)")
 
     h3_resolution: int = Field(10, ge=0, le=15, description="Base resolution of the trips' cells")
     h3_rollup_resolutions: Annotated[tuple[int, ...], NoDecode] = Field(

@@ -23,7 +23,7 @@ from h3_pipeline.settings import Settings
 
 HOST = "127.0.0.1"
 START_SECONDS = 300.0
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 8.0
 """How long Dagster may take to end; what is left of it then is killed."""
 
 LOG_BYTES = 10_000_000
