@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     clickhouse_secure: bool = Field(False, description="Speak HTTPS to the warehouse")
     clickhouse_user: str = "default"
     clickhouse_password: SecretStr = SecretStr("")
-    clickhouse_secret_arn: str | None = Field(None, description="Secrets Manager secret with the password (not read yet)")
+    clickhouse_secret_arn: str | None = Field(None, description="Secret with the password (not read yet)")
     clickhouse_database: str = Field("h3_pipeline", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
     clickhouse_cluster: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")
 

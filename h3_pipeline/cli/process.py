@@ -37,10 +37,10 @@ def quieten() -> None:
 
 
 def unwind_on_sigterm() -> None:
-    """Let SIGTERM end the process as Ctrl-C does: what is open is closed, what was started is stopped."""
-    signal.signal(signal.SIGTERM, _terminate)
-    if hasattr(signal, "SIGHUP"):  # the terminal was closed
-        signal.signal(signal.SIGHUP, _terminate)
+    """Let SIGTERM and a closed terminal end the process as Ctrl-C does: what was started is stopped."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _terminate)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

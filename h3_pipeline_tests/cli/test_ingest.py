@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from h3_pipeline.cli.ingest import show_report
+from h3_pipeline.ingestion import IngestReport, UploadOutcome
 from h3_pipeline.local import object_store
-from h3_pipeline_tests.cli.conftest import TRIPS, Answer, Program, one_error_line
+from h3_pipeline_tests.cli.conftest import TRIPS, Answer, one_error_line
 
 Cli = Callable[..., Answer]
 Ingested = tuple[Path, subprocess.CompletedProcess[str]]
@@ -23,7 +25,8 @@ def test_json_is_the_object_of_the_contract(ingested: Ingested) -> None:
     assert answer.returncode == 2
     assert set(document) == {"uploads", "run_id", "seconds"}
     good, strange = document["uploads"]
-    fields = "upload status feed rows_in rows_loaded rows_rejected rejected warnings error seconds".split()
+    counts = ["rows_in", "rows_loaded", "rows_rejected", "rejected", "warnings"]
+    fields = ["upload", "status", "feed", *counts, "error", "seconds"]
     assert list(good) == list(strange) == fields
     assert {name: good[name] for name in fields[:9]} == {
         "upload": GOOD,
@@ -51,19 +54,19 @@ def test_nothing_keeps_running(ingested: Ingested) -> None:
     assert object_store.running(ingested[0]) is None
 
 
-def test_a_table_for_people(tmp_path: Path) -> None:
-    good = tmp_path / "good.csv"
-    good.write_text(TRIPS)
-    program = Program(tmp_path / "home")
-    try:
-        answer = program("ingest", good, H3_ROLLUP_RESOLUTIONS="7")
-    finally:
-        object_store.stop(program.home)
-    assert (answer.returncode, answer.stderr) == (0, "")
-    lines = [line.split() for line in answer.stdout.splitlines()]
-    assert lines[0] == ["upload", "feed", "rows", "in", "loaded", "rejected", "warned", "seconds"]
-    assert lines[1][:-1] == ["good.csv", "ancestral", "4", "3", "1"]
-    assert lines[2:] == [["origin_null_island", "1"], ["timezone_assumed_utc", "3"]]
+def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    good = UploadOutcome("a.csv", "loaded", "generic", 1010, 1000, 10, {"x": 3, "y": 7}, {"z": 1000}, None, 1.25)
+    bad = UploadOutcome("b.csv", "refused", error="no")
+    show_report(IngestReport([good, bad], "run", 2.0))
+    assert capsys.readouterr().out == (
+        "upload           feed     rows in  loaded  rejected  warned  seconds\n"
+        "a.csv            generic    1,010   1,000        10              1.2\n"
+        "  y                                               7\n"
+        "  x                                               3\n"
+        "  z                                                   1,000\n"
+        "b.csv (refused)                         0         0              0.0\n"
+        "all                         1,010   1,000        10              2.0\n"
+    )
 
 
 def test_a_file_that_is_not_there(cli: Cli, home: Path) -> None:

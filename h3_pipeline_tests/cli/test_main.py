@@ -71,7 +71,7 @@ def test_help_and_mistakes_import_nothing_heavy(tmp_path: Path) -> None:
     program = (
         "import sys; from h3_pipeline.cli import run\n"
         "codes = [run(['--help']), run(['ingest', '--help']), run(['ingest']), run(['--version'])]\n"
-        "heavy = {'dagster', 'pandas', 'numpy', 'chdb', 'boto3', 'clickhouse_connect', 'pydantic', 'h3'}\n"
+        "heavy = {'dagster', 'pandas', 'numpy', 'chdb', 'boto3', 'clickhouse_connect', 'h3'}\n"
         "print(codes, sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -18,7 +18,7 @@ TWO = "SELECT number AS n, toString(number * 10) AS t FROM numbers(2)"
 
 
 def test_a_table_aligns_numbers_to_the_right(cli: Cli) -> None:
-    answer = cli("query", "SELECT 7 AS number, 'a' AS text UNION ALL SELECT 12345, 'bcdef' ORDER BY number")
+    answer = cli("query", "SELECT * FROM values('number Nullable(UInt32), text String', (7, 'a'), (12345, 'bcdef'))")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == "number  text\n     7  a\n 12345  bcdef\n"
 
@@ -43,11 +43,9 @@ def test_a_row_too_wide_for_the_terminal_is_shown_downwards(cli: Cli, monkeypatc
     from rich.console import Console
 
     monkeypatch.setattr(screen, "out", Console(force_terminal=True, width=60, color_system=None, highlight=False))
-    answer = cli("query", "SELECT * FROM trips RIGHT JOIN (SELECT 1 AS one) ON 1 = 1")
-    lines = [line.strip() for line in answer.out.splitlines()]
-    assert lines[0] == "row 1"
-    assert "one                 1" in lines
-    assert any(line.startswith("origin_h3  ") for line in lines)
+    answer = cli("query", "SELECT number AS a_number, repeat('x', 70) AS wide FROM numbers(2)")
+    row = [f"  wide      {'x' * 70}"]
+    assert answer.out.splitlines() == ["row 1", "  a_number  0", *row, "row 2", "  a_number  1", *row]
 
 
 def test_json_is_an_array_of_objects_with_whole_numbers(cli: Cli) -> None:
@@ -66,8 +64,8 @@ def test_statements_other_than_select(cli: Cli) -> None:
     assert "trips" in cli("query", "SHOW TABLES").out.split()
     assert "origin_h3" in cli("query", "DESCRIBE trips").out
     assert cli("query", "EXISTS trips", "--format", "csv").out.endswith("1\n")
-    assert "ReadFromMergeTree" in cli("query", "EXPLAIN SELECT region FROM trips ORDER BY started_at").out
-    assert cli("query", "-- first\nSELECT 1 AS x; -- last", "--format", "csv").out == '"x"\n1\n'
+    assert "Sorting" in cli("query", "EXPLAIN SELECT region FROM trips ORDER BY started_at").out
+    assert cli("query", "/* first */ SELECT 1 AS x; -- last", "--format", "csv").out == '"x"\n1\n'
 
 
 @pytest.mark.parametrize("name", ["result.parquet", "result.csv", "result.JSON"])

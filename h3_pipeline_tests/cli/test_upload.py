@@ -63,7 +63,7 @@ def test_two_files_of_one_name(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / file.name
     other.parent.mkdir()
     other.write_text("y\n")
-    with pytest.raises(PipelineError, match="both become uploads/t/a b.csv") as error:
+    with pytest.raises(PipelineError, match=r"both become uploads/t/a b\.csv") as error:
         plan([file, other], "t")
     assert str(other) in str(error.value)
 

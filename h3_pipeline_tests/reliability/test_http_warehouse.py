@@ -117,7 +117,7 @@ class Cycle:
             self.warehouse.load(self.manifests[{"in": "solo.csv", "new": "old-v2.csv", "old": "old.csv"}[step]])
 
 
-STEPS = ("in", "new", "old", "out")
+STEPS = ("in", "out", "new", "old")
 
 
 @contextmanager
@@ -194,7 +194,7 @@ def test_a_statement_that_comes_late(
     with impatient(monkeypatch, answer_timeout_seconds=1):
         settings = served.settings(h3_rollup_resolutions=(7,))
         with running_cycle(settings, served, manifests) as cycle:
-            for statement, step in (("stage trips", "in"), ("attach", "new"), ("roll up", "old")):
+            for statement, step in (("stage trips", "new"), ("roll up", "old"), ("attach", "in")):
                 server.inject(Fault.delay(STATEMENTS[statement], 2.0))
                 cycle.go(step)
                 assert server.faults() == [], statement
@@ -209,10 +209,8 @@ def test_what_does_not_pass_is_not_repeated(cycle: Cycle, served: Served) -> Non
     server.clear_faults()
     refused = [statement for statement in server.statements() if statement.fault]
     assert len(refused) == 1
-    cycle.go("in")
-    cycle.go("new")
-    cycle.go("old")
-    cycle.go("out")
+    for step in STEPS:
+        cycle.go(step)
 
 
 def test_a_fault_that_stays_ends_in_one_clear_line(cycle: Cycle, served: Served) -> None:

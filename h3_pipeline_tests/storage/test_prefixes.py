@@ -1,6 +1,6 @@
 """Keys and the names that are made of them."""
 
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import example, given
@@ -31,7 +31,7 @@ class TestPartitionKeys:
 
 
 class TestObjectNames:
-    @given(keys)
+    @given(keys.filter(lambda key: len(quote(key, safe="")) < 180))  # longer names are cut, see below
     @example("a//b")
     @example("//")
     @example("/a")

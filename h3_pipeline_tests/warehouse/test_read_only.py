@@ -21,17 +21,14 @@ BY_THE_ENGINE = [
     "DROP DATABASE h3_pipeline",
     "TRUNCATE TABLE trips",
     "INSERT INTO trips (upload) VALUES ('x')",
-    "INSERT INTO trips SELECT * FROM trips",
     "ALTER TABLE trips DELETE WHERE 1",
     "ALTER TABLE trips DROP PARTITION ID '201805'",
-    "DELETE FROM trips WHERE 1",
     "OPTIMIZE TABLE trips FINAL",
     "CREATE TABLE mine (a Int8) ENGINE = Memory",
     "CREATE TEMPORARY TABLE mine (a Int8)",
     "CREATE VIEW mine AS SELECT 1",
     "RENAME TABLE trips TO mine",
     "DETACH TABLE trips",
-    "INSERT INTO FUNCTION url('http://127.0.0.1:1/x', CSV, 'a Int8') SELECT 1",
     "SELECT * FROM url('http://127.0.0.1:1/x', CSV, 'a Int8')",
     "SELECT * FROM s3('http://127.0.0.1:1/bucket/x', CSV, 'a Int8')",
     "SELECT * FROM remote('127.0.0.1:1', h3_pipeline.trips)",
@@ -61,6 +58,9 @@ BY_THE_STATEMENTS_SHAPE = [
     "KILL QUERY WHERE 1",
     "SET readonly = 0",
     "SYSTEM SHUTDOWN",
+    "INSERT INTO trips SELECT * FROM trips",
+    "DELETE FROM trips WHERE 1",
+    "INSERT INTO FUNCTION url('http://127.0.0.1:1/x', CSV, 'a Int8') SELECT 1",
     "GRANT ALL ON *.* TO default",
     "",
     ";",
@@ -130,7 +130,7 @@ def test_words_alone_refuse_nothing(ask: Ask, statement: str, rows: list[list[st
 
 def test_no_credential_is_in_reach(ask: Ask) -> None:
     assert ask("SELECT * FROM system.named_collections") == []
-    with pytest.raises(WarehouseError, match="read-only"):
+    with pytest.raises(WarehouseError, match=r"read-only|no named collection"):
         ask("SELECT * FROM s3(trips_bucket, filename = 'x', format = 'CSV', structure = 'a Int8')")
 
 

@@ -76,13 +76,13 @@ def measures(departures: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "duration_min_avg": groups.seconds.mean() / 60,
-            "duration_min_p50": groups.seconds.agg(lambda values: np.quantile(values, 0.5)) / 60,
-            "duration_min_p90": groups.seconds.agg(lambda values: np.quantile(values, 0.9)) / 60,
+            "duration_min_p50": groups.seconds.quantile(0.5) / 60,
+            "duration_min_p90": groups.seconds.quantile(0.9) / 60,
             "distance_km_sum": groups.millimetres.sum() / 1e6,
             "distance_km_avg": groups.millimetres.mean() / 1e6,
             "fare_sum": groups.fare.sum() / 1e4,
             "fare_avg": groups.fare.mean() / 1e4,
-            "fare_p50": groups.fare.agg(lambda values: np.quantile(values, 0.5)) / 1e4,
+            "fare_p50": groups.fare.quantile(0.5) / 1e4,
         }
     )
 
@@ -135,6 +135,22 @@ def test_flows_at_every_resolution(taxis: Warehouse, trips: pd.DataFrame, resolu
     assert_same(found(taxis, "flow_hourly_view", resolution, ["origin", "destination", *KEYS]), expected)
 
 
+def test_quantiles_are_those_of_numpy(taxis: Warehouse, trips: pd.DataFrame) -> None:
+    busiest = taxis.engine.records(
+        "SELECT * FROM cell_hourly_view WHERE resolution = 5 ORDER BY departures DESC LIMIT 1"
+    )[0]
+    here = trips[
+        (parents(trips.origin, 5) == busiest["cell"])
+        & (trips.started.dt.floor("h") == pd.Timestamp(busiest["hour"]).tz_localize(None))
+        & (trips.datasource == busiest["datasource"])
+    ]
+    assert len(here) == busiest["departures"] > 100
+    minutes = here.seconds.to_numpy() / 60
+    assert busiest["duration_min_p50"] == pytest.approx(np.quantile(minutes, 0.5), rel=1e-12)
+    assert busiest["duration_min_p90"] == pytest.approx(np.quantile(minutes, 0.9), rel=1e-12)
+    assert busiest["fare_p50"] == pytest.approx(np.quantile(here.fare.to_numpy() / 1e4, 0.5), rel=1e-12)
+
+
 def test_no_resolution_but_those(taxis: Warehouse) -> None:
     for view in ("cell_hourly_view", "flow_hourly_view"):
         assert {row[0] for row in taxis.engine.rows(f"SELECT DISTINCT resolution FROM {view}")} == set(RESOLUTIONS)
@@ -143,7 +159,7 @@ def test_no_resolution_but_those(taxis: Warehouse) -> None:
 def test_local_hours_can_be_told(taxis: Warehouse, trips: pd.DataFrame) -> None:
     local = taxis.engine.pairs(
         "SELECT toHour(hour + INTERVAL utc_offset_minutes MINUTE), sum(departures) FROM cell_hourly "
-        "WHERE resolution = 5 GROUP BY 1"
+        "WHERE resolution = 5 AND departures > 0 GROUP BY 1"
     )
     zoned = trips.started.dt.tz_localize("UTC").dt.tz_convert("America/New_York")
     assert {int(hour): int(n) for hour, n in local.items()} == zoned.dt.hour.value_counts().to_dict()
