@@ -29,14 +29,22 @@ class Settings(BaseSettings):
     clickhouse_port: int | None = Field(None, ge=1, le=65535, description="Native port, or an HTTP port")
     clickhouse_http_port: int | None = Field(None, ge=1, le=65535, description="HTTP port; 8123, or 8443 when secure")
     clickhouse_secure: bool = Field(False, description="Speak HTTPS to the warehouse")
-    clickhouse_user: str = "default"
-    clickhouse_password: SecretStr = SecretStr("")
+    clickhouse_user: str = Field("default", description="Login at the warehouse")
+    clickhouse_password: SecretStr = Field(SecretStr(""), description="Its password")
     clickhouse_secret_arn: str | None = Field(None, description="Secret with the password (not read yet)")
-    clickhouse_database: str = Field("h3_pipeline", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
-    clickhouse_cluster: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")
+    clickhouse_database: str = Field(
+        "h3_pipeline", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Database of all tables"
+    )
+    clickhouse_cluster: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$", description="Cluster whose nodes replicate the tables"
+    )
 
-    aws_region: str = Field("us-east-1", validation_alias=AliasChoices("aws_region", "aws_default_region"))
-    s3_bucket: str = Field("trips-data-bucket", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    aws_region: str = Field(
+        "us-east-1", validation_alias=AliasChoices("aws_region", "aws_default_region"), description="Region on AWS"
+    )
+    s3_bucket: str = Field(
+        "trips-data-bucket", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of all prefixes"
+    )
     s3_endpoint_url: str | None = Field(None, description="S3 server other than AWS")
     uploads_queue_url: str | None = Field(None, description="SQS queue with the bucket's events (not read yet)")
 

@@ -14,6 +14,7 @@ from typer import Abort, TyperException
 from h3_pipeline.cli import process
 from h3_pipeline.cli.app import app
 from h3_pipeline.cli.screen import complain
+from h3_pipeline.cli.supervision import supervised
 from h3_pipeline.errors import PipelineError
 
 __all__ = ["main", "run"]
@@ -21,8 +22,14 @@ __all__ = ["main", "run"]
 
 def main() -> NoReturn:
     """The console script."""
+    if sys.argv[1:2] == ["dev"]:  # has processes of its own to end, and hears signals at once
+        sys.exit(_command())
+    sys.exit(supervised(_command))
+
+
+def _command() -> int:
     process.unwind_on_sigterm()
-    sys.exit(run(sys.argv[1:]))
+    return run(sys.argv[1:])
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -109,7 +109,8 @@ def _configuration(elements: str) -> str:
   <mark_cache_size>33554432</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>
   <index_mark_cache_size>0</index_mark_cache_size>
-  <background_pool_size>2</background_pool_size>
+  <!-- with fewer, a mutation waits seconds for its turn behind merges -->
+  <background_pool_size>8</background_pool_size>
   {elements}
 </clickhouse>
 """

@@ -4,10 +4,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
-import boto3
+import boto3.session
 from boto3.exceptions import Boto3Error
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -41,6 +43,15 @@ class BucketAccess:
             return f"{self.endpoint_url.rstrip('/')}/{self.name}/"
         return f"https://{self.name}.s3.{self.region}.amazonaws.com/"
 
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the S3 server listens on loopback."""
+        host = urlsplit(self.endpoint_url or "").hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -69,7 +80,8 @@ class Bucket:
 
     def __init__(self, access: BucketAccess) -> None:
         self.access = access
-        self._client = boto3.client(
+        # a session of its own: the default one keeps the credentials that it saw first
+        self._client = boto3.session.Session().client(
             "s3",
             region_name=access.region,
             endpoint_url=access.endpoint_url,
@@ -79,6 +91,8 @@ class Bucket:
                 retries={"mode": "standard", "max_attempts": 4},
                 connect_timeout=5,
                 read_timeout=60,
+                # HTTP_PROXY is for what lies outside; {} is none, None asks the environment
+                proxies={} if access.on_this_machine else None,
                 # S3 servers other than AWS's want the bucket in the path
                 s3={"addressing_style": "path" if access.endpoint_url else "auto"},
                 request_checksum_calculation="when_required",

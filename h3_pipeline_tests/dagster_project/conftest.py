@@ -8,30 +8,28 @@ from uuid import uuid4
 import pytest
 from dagster import DagsterInstance
 
-from h3_pipeline.local.object_store import ObjectStoreConnection, local_object_store
+from h3_pipeline.local.object_store import ObjectStoreConnection
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage.bucket import Bucket, BucketAccess
 
 
-@pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStoreConnection]:
-    with local_object_store(tmp_path_factory.mktemp("store")) as connection:
-        yield connection
-
-
 @pytest.fixture
-def pipeline_bucket(store: ObjectStoreConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def pipeline_bucket(object_store: ObjectStoreConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """A new bucket, and an environment in which the pipeline uses it with a new home."""
     name = f"trips-{uuid4().hex[:12]}"
     for variable in list(os.environ):
         if variable.startswith(("H3_", "CLICKHOUSE_", "S3_", "AWS_")):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("H3_PIPELINE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("S3_ENDPOINT_URL", store.endpoint_url)
+    monkeypatch.setenv("S3_ENDPOINT_URL", object_store.endpoint_url)
     monkeypatch.setenv("S3_BUCKET", name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", store.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", store.secret_key)
-    bucket = Bucket(BucketAccess(name, store.region, store.endpoint_url, store.access_key, store.secret_key))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", object_store.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", object_store.secret_key)
+    bucket = Bucket(
+        BucketAccess(
+            name, object_store.region, object_store.endpoint_url, object_store.access_key, object_store.secret_key
+        )
+    )
     bucket.create()
     return bucket
 
