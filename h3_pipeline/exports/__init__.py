@@ -1,0 +1,1 @@
+"""What leaves the warehouse: query results in every format, and maps."""
