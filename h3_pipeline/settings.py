@@ -23,6 +23,8 @@ class Settings(BaseSettings):
 
     h3_pipeline_home: Path = Field(Path(".h3_pipeline"), description="Folder of all local state")
     h3_pipeline_feeds: Path | None = Field(None, description="YAML file with the user's own feeds")
+    h3_exports: Path | None = Field(None, description="Folder with the user's own export queries")
+    h3_exports_keep: int = Field(7, ge=1, description="Versions of each export that are kept")
     port: int = Field(3000, ge=1, le=65535, description="Port of the Dagster UI")
 
     clickhouse_host: str | None = Field(None, description="Warehouse host; unset means the embedded engine")
@@ -31,7 +33,9 @@ class Settings(BaseSettings):
     clickhouse_secure: bool = Field(False, description="Speak HTTPS to the warehouse")
     clickhouse_user: str = Field("default", description="Login at the warehouse")
     clickhouse_password: SecretStr = Field(SecretStr(""), description="Its password")
-    clickhouse_secret_arn: str | None = Field(None, description="Secret with the password (not read yet)")
+    clickhouse_secret_arn: str | None = Field(
+        None, description="Secret in Secrets Manager with the password, read again when the server refuses it"
+    )
     clickhouse_database: str = Field(
         "h3_pipeline", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Database of all tables"
     )
@@ -47,6 +51,13 @@ class Settings(BaseSettings):
     )
     s3_endpoint_url: str | None = Field(None, description="S3 server other than AWS")
     uploads_queue_url: str | None = Field(None, description="SQS queue with the bucket's events (not read yet)")
+
+    h3_auth_alb_arn: str | None = Field(
+        None,
+        pattern=r"^arn:\S+$",
+        description="Load balancer whose signed-in users the webserver lets in, and no others",
+    )
+    h3_auth_keys_url: str | None = Field(None, description="Where its public keys are; by default the region's address")
 
     h3_resolution: int = Field(10, ge=0, le=15, description="Base resolution of the trips' cells")
     h3_rollup_resolutions: Annotated[tuple[int, ...], NoDecode] = Field(

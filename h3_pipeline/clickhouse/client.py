@@ -5,7 +5,11 @@ written once. Rows of trips do not pass through it: it carries SQL and small ans
 """
 
 import logging
+import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,8 +18,11 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
+from h3_pipeline.clickhouse.credentials import AuthenticationCode
 from h3_pipeline.clickhouse.retries import Failure, Patience, classify
 from h3_pipeline.errors import WarehouseError
+from h3_pipeline.telemetry.context import log_comment
+from h3_pipeline.telemetry.tracing import span, traceparent_headers
 
 if TYPE_CHECKING:
     import pandas as pd  # two seconds to import, and most commands need no data frame
@@ -29,6 +36,12 @@ T = TypeVar("T")
 
 _PROOF_POINT = (40.7128, -74.0060)
 _PROOF_RESOLUTION = 10
+
+_CHUNK_BYTES = 1 << 20
+
+_LOGIN_REFUSED = frozenset(AuthenticationCode)
+_TOLD_CHARACTERS = 2000
+"""What a span tells of a statement."""
 
 
 class QueryError(WarehouseError):
@@ -59,12 +72,21 @@ class ClickHouse:
         client: A connected clickhouse-connect client; this object closes it.
         where: What to call the engine in messages, e.g. ``the embedded warehouse``.
         patience: For single statements, and for work that begins anew each time; None tries once.
+        log_in_again: Called when the server refuses the login. Connects with a newer one, or gives None
+            where there is none.
     """
 
     def __init__(
-        self, client: Client, where: str, *, patience: Patience | None = None, work_patience: Patience | None = None
+        self,
+        client: Client,
+        where: str,
+        *,
+        patience: Patience | None = None,
+        work_patience: Patience | None = None,
+        log_in_again: Callable[[], Client | None] | None = None,
     ) -> None:
         self._client = client
+        self._log_in_again = log_in_again
         self.where = where
         self._patience = patience
         self._work_patience = work_patience
@@ -116,7 +138,8 @@ class ClickHouse:
             QueryError: The engine refused it, or cannot be reached.
         """
         self._run(
-            lambda: self._client.command(sql, parameters=_mutable(parameters), settings=_mutable(settings)),
+            sql,
+            lambda: self._client.command(sql, parameters=_mutable(parameters), **_sent(settings)),
             repeatable=repeatable,
         )
 
@@ -129,7 +152,7 @@ class ClickHouse:
             QueryError: The engine refused it.
         """
         return self._run(
-            lambda: self._client.query(sql, parameters=_mutable(parameters), settings=_mutable(settings)).result_rows
+            sql, lambda: self._client.query(sql, parameters=_mutable(parameters), **_sent(settings)).result_rows
         )
 
     def records(
@@ -137,9 +160,8 @@ class ClickHouse:
     ) -> list[dict[str, Any]]:
         """Like `rows`, each row a mapping from column name to value."""
         return self._run(
-            lambda: list(
-                self._client.query(sql, parameters=_mutable(parameters), settings=_mutable(settings)).named_results()
-            )
+            sql,
+            lambda: list(self._client.query(sql, parameters=_mutable(parameters), **_sent(settings)).named_results()),
         )
 
     def pairs(
@@ -156,19 +178,33 @@ class ClickHouse:
         self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
     ) -> "pd.DataFrame":
         """Run a query and return a data frame, for previews and small results."""
-        return self._run(
-            lambda: self._client.query_df(sql, parameters=_mutable(parameters), settings=_mutable(settings))
-        )
+        return self._run(sql, lambda: self._client.query_df(sql, parameters=_mutable(parameters), **_sent(settings)))
 
     def raw(
         self, sql: str, output_format: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
     ) -> bytes:
         """Run a query and return its result as the engine writes it in ``output_format``."""
         return self._run(
-            lambda: self._client.raw_query(
-                sql, fmt=output_format, parameters=_mutable(parameters), settings=_mutable(settings)
-            )
+            sql,
+            lambda: self._client.raw_query(sql, fmt=output_format, parameters=_mutable(parameters), **_sent(settings)),
         )
+
+    def raw_to_file(
+        self,
+        sql: str,
+        output_format: str,
+        target: Path,
+        parameters: Parameters | None = None,
+        settings: EngineSettings | None = None,
+    ) -> None:
+        """Like `raw`, into a file, with bounded memory; for a server."""
+
+        def write() -> None:
+            stream = self._client.raw_stream(sql, fmt=output_format, parameters=_mutable(parameters), **_sent(settings))
+            with closing(stream), target.open("wb") as file:  # type: ignore[type-var] - not asynchronous
+                shutil.copyfileobj(stream, file, _CHUNK_BYTES)  # type: ignore[arg-type]
+
+        self._run(sql, write)
 
     def prove_h3_argument_order(self) -> None:
         """Check that ``geoToH3(lat, lng, …)`` gives the cell that h3-py gives.
@@ -189,12 +225,22 @@ class ClickHouse:
                 "Use ClickHouse 25.5 or later, with geotoh3_argument_order at its default."
             )
 
-    def _run(self, statement: Callable[[], T], *, repeatable: bool = True) -> T:
+    def _run(self, sql: str, statement: Callable[[], T], *, repeatable: bool = True) -> T:
+        def told() -> T:
+            attributes = {"db.system.name": "clickhouse", "db.query.text": sql[:_TOLD_CHARACTERS]}
+            with span(f"clickhouse {_verb(sql)}", {**attributes, "server.address": self.where}, client=True):
+                try:
+                    return statement()
+                except (ClickHouseError, HTTPError) as error:
+                    raise self._query_error(error) from error
+
         def once() -> T:
             try:
-                return statement()
-            except (ClickHouseError, HTTPError) as error:
-                raise self._query_error(error) from error
+                return told()
+            except QueryError as error:
+                if error.code not in _LOGIN_REFUSED or not self._logged_in_again():
+                    raise
+            return told()  # the login was refused before the statement was looked at
 
         def may_repeat(error: BaseException) -> bool:
             return isinstance(error, QueryError) and (
@@ -202,6 +248,15 @@ class ClickHouse:
             )
 
         return once() if self._patience is None else self._patience.repeat(once, may_repeat)
+
+    def _logged_in_again(self) -> bool:
+        client = self._log_in_again() if self._log_in_again else None
+        if client is None:
+            return False
+        client.database = self._client.database
+        self._client.close()
+        self._client = client
+        return True
 
     def _query_error(self, error: ClickHouseError | HTTPError) -> QueryError:
         detail = str(error)
@@ -218,3 +273,16 @@ def first_sentence(detail: str) -> str:
 
 def _mutable(mapping: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(mapping) if mapping else None
+
+
+def _sent(settings: EngineSettings | None) -> dict[str, Any]:
+    """What goes with a statement: its settings, and for the engine's own logs who sends it and why."""
+    comment = log_comment()
+    sent = {**(settings or {}), **({"log_comment": comment} if comment else {})}
+    return {"settings": sent or None, "transport_settings": traceparent_headers() or None}
+
+
+def _verb(sql: str) -> str:
+    """The statement's first word: few of them name a span."""
+    found = re.search(r"^(?:\s+|--[^\n]*\n)*(\w+)", sql)
+    return found[1].upper() if found else "statement"

@@ -1,6 +1,7 @@
 """A ClickHouse server over HTTP or HTTPS."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import clickhouse_connect
@@ -8,8 +9,11 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from h3_pipeline.clickhouse.client import ClickHouse, first_sentence
+from h3_pipeline.clickhouse.credentials import AuthenticationCode, Credentials, Login
 from h3_pipeline.clickhouse.retries import STATEMENT, WORK, Failure, Patience, classify
 from h3_pipeline.errors import WarehouseError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -18,8 +22,7 @@ def open_http(
     host: str,
     port: int,
     secure: bool,
-    user: str,
-    password: str,
+    credentials: Credentials,
     connect_timeout_seconds: int = 10,
     answer_timeout_seconds: int = 300,
     patience: Patience = STATEMENT,
@@ -31,8 +34,7 @@ def open_http(
         host: Its name or address.
         port: Its HTTP or HTTPS port.
         secure: Speak HTTPS.
-        user: Login.
-        password: Its password.
+        credentials: The login; another is asked for whenever the server refuses it.
         connect_timeout_seconds: How long to wait for a connection.
         answer_timeout_seconds: How long the server may be silent; it reports progress while it works.
         patience: For single statements.
@@ -44,13 +46,13 @@ def open_http(
     scheme = "https" if secure else "http"
     where = f"ClickHouse at {scheme}://{host}:{port}"
 
-    def connect() -> Client:
+    def connect(login: Login) -> Client:
         return clickhouse_connect.get_client(
             host=host,
             port=port,
             interface=scheme,
-            username=user,
-            password=password,
+            username=login.user,
+            password=login.password,
             connect_timeout=connect_timeout_seconds,
             send_receive_timeout=answer_timeout_seconds,
             # what may be repeated, and how patiently, is decided in one place: ours
@@ -59,16 +61,63 @@ def open_http(
             autogenerate_session_id=False,
         )
 
-    try:
-        # a server that does not listen at all is more likely a wrong address than a restart
-        client = patience.repeat(
-            connect, lambda error: isinstance(error, ClickHouseError) and classify(error) is Failure.PASSING
-        )
-    except ClickHouseError as error:
-        raise WarehouseError(
-            f"{where} cannot be used: {first_sentence(str(error))} Check CLICKHOUSE_HOST, CLICKHOUSE_HTTP_PORT, "
-            "CLICKHOUSE_USER and the password."
-        ) from error
-    with ClickHouse(client, where, patience=patience, work_patience=work_patience) as server:
+    door = _Door(connect, credentials, where, patience)
+    with ClickHouse(
+        door.enter(), where, patience=patience, work_patience=work_patience, log_in_again=door.enter_anew
+    ) as server:
         server.prove_h3_argument_order()
         yield server
+
+
+class _Door:
+    """Connects, with the login that the server takes."""
+
+    def __init__(
+        self, connect: Callable[[Login], Client], credentials: Credentials, where: str, patience: Patience
+    ) -> None:
+        self._connect = connect
+        self._credentials = credentials
+        self._where = where
+        self._patience = patience
+        self._login = credentials.login()
+
+    def enter(self) -> Client:
+        """A connection.
+
+        Raises:
+            WarehouseError: The server cannot be reached, or takes no login that there is.
+        """
+        try:
+            return self._patiently()
+        except ClickHouseError as error:
+            if getattr(error, "code", None) not in frozenset(AuthenticationCode):
+                raise self._failure(error) from error
+            client = self.enter_anew()
+            if client is None:
+                raise self._failure(error) from error
+            return client
+
+    def enter_anew(self) -> Client | None:
+        """A connection with a newer login than the one that was refused; None if there is no newer one."""
+        login = self._credentials.after_refusal(self._login)
+        if login is None:
+            return None
+        logger.info("%s refused the login; trying again with the one that the secret holds now", self._where)
+        self._login = login
+        try:
+            return self._patiently()
+        except ClickHouseError as error:
+            raise self._failure(error) from error
+
+    def _patiently(self) -> Client:
+        # a server that does not listen at all is more likely a wrong address than a restart
+        return self._patience.repeat(
+            lambda: self._connect(self._login),
+            lambda error: isinstance(error, ClickHouseError) and classify(error) is Failure.PASSING,
+        )
+
+    def _failure(self, error: ClickHouseError) -> WarehouseError:
+        return WarehouseError(
+            f"{self._where} cannot be used: {first_sentence(str(error))} Check CLICKHOUSE_HOST, CLICKHOUSE_HTTP_PORT, "
+            "CLICKHOUSE_USER and the password."
+        )

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.credentials import credentials
 from h3_pipeline.clickhouse.embedded import open_embedded
 from h3_pipeline.clickhouse.http import open_http
 from h3_pipeline.settings import Settings
@@ -65,6 +66,5 @@ def _connection(settings: Settings) -> Callable[[], AbstractContextManager[Click
         host=settings.clickhouse_host or "",
         port=settings.warehouse_http_port,
         secure=settings.clickhouse_secure,
-        user=settings.clickhouse_user,
-        password=settings.clickhouse_password.get_secret_value(),
+        credentials=credentials(settings),
     )

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.credentials import credentials
 from h3_pipeline.clickhouse.http import open_http
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.processing.manifest import Manifest
@@ -48,8 +49,7 @@ def connection(settings: Settings) -> Iterator[ClickHouse]:
         host=settings.clickhouse_host or "",
         port=settings.warehouse_http_port,
         secure=settings.clickhouse_secure,
-        user=settings.clickhouse_user,
-        password=settings.clickhouse_password.get_secret_value(),
+        credentials=credentials(settings),
     ) as engine:
         yield engine
 
