@@ -4,6 +4,7 @@ from dagster import AssetSelection, define_asset_job, in_process_executor
 
 from h3_pipeline.assets.processing import PROCESSED_TRIPS, UPLOAD_MANIFESTS
 from h3_pipeline.checks import WHOLE_WAREHOUSE_CHECKS
+from h3_pipeline.run_retries import repeat_if_it_may_pass
 from h3_pipeline.warehouse.schema import LOADED_TABLES
 
 # One process for all steps: chDB allows one engine a process, and a task on Fargate is one process.
@@ -13,6 +14,7 @@ ingest_uploads = define_asset_job(
     selection=AssetSelection.assets(PROCESSED_TRIPS, UPLOAD_MANIFESTS, *LOADED_TABLES)
     - AssetSelection.checks(*WHOLE_WAREHOUSE_CHECKS),
     executor_def=in_process_executor,
+    hooks={repeat_if_it_may_pass},
     description="Uploads to trips and hourly tables: judge, write clean, load, roll up, publish.",
 )
 
@@ -20,5 +22,6 @@ reconcile_warehouse = define_asset_job(
     "reconcile_warehouse",
     selection=AssetSelection.checks(*WHOLE_WAREHOUSE_CHECKS),
     executor_def=in_process_executor,
+    hooks={repeat_if_it_may_pass},
     description="Compare every hourly table with a recount of all trips.",
 )

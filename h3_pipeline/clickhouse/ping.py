@@ -1,0 +1,24 @@
+"""Asks a ClickHouse server whether it is there. It needs no login and no engine, and costs the server nothing."""
+
+import urllib3
+
+
+def ping(host: str, port: int, *, secure: bool, timeout_seconds: float) -> None:
+    """Ask a server's HTTP interface whether it is there.
+
+    Args:
+        host: Its name or address.
+        port: Its HTTP or HTTPS port.
+        secure: Speak HTTPS.
+        timeout_seconds: How long a connection, and then an answer, may take.
+
+    Raises:
+        ConnectionError: It cannot be reached, or answers something else.
+    """
+    with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(timeout_seconds)) as pool:
+        try:
+            answer = pool.request("GET", f"{'https' if secure else 'http'}://{host}:{port}/ping", redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise ConnectionError(f"no answer from ClickHouse at {host}:{port}") from error
+    if answer.status != 200:
+        raise ConnectionError(f"ClickHouse at {host}:{port} answered {answer.status}")
