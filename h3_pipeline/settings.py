@@ -2,7 +2,8 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -63,12 +64,38 @@ class Settings(BaseSettings):
     h3_rollup_resolutions: Annotated[tuple[int, ...], NoDecode] = Field(
         (9, 8, 7, 6, 5), description="Resolutions of the hourly tables, comma-separated"
     )
+    h3_timezone: str = Field("UTC", description="Time zone of the schedules, such as Europe/Prague")
+    h3_backup_keep: int = Field(4, ge=1, description="Full backups to keep, each with all that rest on it")
+    h3_drill_max_age_days: float = Field(8, gt=0, description="A newest good restore drill older than this is an alarm")
     h3_max_reject_ratio: float = Field(0.5, ge=0, le=1, description="Refuse an upload with a larger share of bad rows")
+
+    h3_log_format: Literal["text", "json"] = Field("text", description="How runs and sensors write their log")
+    h3_metrics: Literal["off", "emf"] = Field(
+        "off", description="Write metrics to stdout in CloudWatch's embedded metric format"
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="OpenTelemetry collector that takes OTLP over HTTP; unset traces nothing",
+    )
+    h3_alerts_topic_arn: str | None = Field(
+        None, pattern=r"^arn:\S+$", description="SNS topic of alerts; unset writes them to the log"
+    )
+    h3_backup_max_age_hours: float = Field(36, gt=0, description="Alert when the last backup is older")
 
     @field_validator("h3_rollup_resolutions", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("h3_timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):  # not found, an absolute path, a folder
+            raise ValueError(f"{name!r} is no time zone; names are like Europe/Prague") from None
+        return name
 
     @field_validator("clickhouse_http_port")
     @classmethod

@@ -190,6 +190,56 @@ def query(
 
 
 @app.command()
+def backup(
+    full: Annotated[bool, typer.Option("--full", help="Take a full one, whatever there is to rest on.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="Take none; show those that there are.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Back up all tables to the bucket.
+
+    Incremental, where a full backup younger than a week is there to rest on. Backups that are
+    superfluous afterwards are removed (H3_BACKUP_KEEP). Loading waits only for a moment.
+
+    \b
+    Examples:
+      h3-pipeline backup
+      h3-pipeline backup --list
+    Exit codes: 0 done; 1 error.
+    """
+    from h3_pipeline.cli.backup import backup, list_backups
+
+    return list_backups(as_json=as_json) if list_them else backup(full=full, as_json=as_json)
+
+
+@app.command()
+def restore(
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="The newest backup not after this time, ISO 8601, UTC.")
+    ] = "",
+    to: Annotated[str, typer.Option("--to", metavar="DATABASE", help="Restore to this database, and leave it.")] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "--force", help="Replace the rows that are in the tables.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Make the tables what they were when a backup was taken.
+
+    The newest backup, or the newest one not after --at. It is restored beside the tables and
+    compared with what was backed up; only then are they exchanged. Tables that hold rows
+    are not touched without --overwrite.
+
+    \b
+    Examples:
+      h3-pipeline restore
+      h3-pipeline restore --at 2026-11-20T12:00 --to looking_back
+    Exit codes: 0 restored, and as it was backed up; 1 error, and the tables are untouched.
+    """
+    from h3_pipeline.cli.restore import restore
+
+    return restore(at=at, to=to, overwrite=overwrite, as_json=as_json)
+
+
+@app.command()
 def status(as_json: Json = False) -> int:
     """Show what is loaded.
 

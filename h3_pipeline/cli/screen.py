@@ -126,6 +126,17 @@ def transfer(description: str, size: int) -> Iterator[Callable[[int], None]]:
         yield lambda sent: progress.advance(task, sent)
 
 
+@contextmanager
+def share(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Work whose size is known only once it has begun; yields what is to be told the bytes done, and all bytes."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn(),
+        console=err, transient=True, disable=not err.is_terminal,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(_clean(description), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=max(done, total) or None)
+
+
 def bytes_text(size: int) -> str:
     """A size for people, e.g. ``1.2 MB``."""
     value = float(size)

@@ -1,10 +1,12 @@
 """The bucket through the S3 API: listings, heads, small objects and range reads."""
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -17,6 +19,8 @@ from s3transfer.exceptions import RetriesExceededError
 
 from h3_pipeline.errors import StorageError
 
+_ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
+_DELETED_AT_ONCE = 1000  # what S3 takes
 
 @dataclass(frozen=True, slots=True)
 class BucketAccess:
@@ -72,6 +76,23 @@ class StoredObject:
     version_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ArchivedObject:
+    """An object in a storage class that must be thawed before it can be read.
+
+    Attributes:
+        key: Whole object key.
+        size: Bytes.
+        storage_class: ``GLACIER`` or ``DEEP_ARCHIVE``.
+        thawing: Whether its thawing has been asked for and is under way.
+    """
+
+    key: str
+    size: int
+    storage_class: str
+    thawing: bool
+
+
 class Bucket:
     """One bucket.
 
@@ -118,14 +139,47 @@ class Bucket:
         """Prove that the bucket can be reached and listed."""
         self._call(self._client.list_objects_v2, "cannot be listed", MaxKeys=1)
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object below a prefix, in key order; folder markers are left out."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.access.name, Prefix=prefix)
+    def list(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:
+        """Every object below a prefix, in key order; folder markers are left out.
+
+        Args:
+            prefix: What the keys begin with.
+            after: Only keys behind this one; pages are asked for as they are needed.
+        """
+        options = {"StartAfter": after} if after else {}
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.access.name, Prefix=prefix, **options
+        )
         try:
             for page in pages:
                 for entry in page.get("Contents", ()):
                     if not entry["Key"].endswith("/"):
                         yield StoredObject(entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
+        except (ClientError, BotoCoreError) as error:
+            raise self._error(f"cannot be listed below {prefix}", error) from error
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders right below a prefix that ends in a slash."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.access.name, Prefix=prefix, Delimiter="/"
+        )
+        try:
+            for page in pages:
+                for entry in page.get("CommonPrefixes", ()):
+                    yield entry["Prefix"].removeprefix(prefix).rstrip("/")
+        except (ClientError, BotoCoreError) as error:
+            raise self._error(f"cannot be listed below {prefix}", error) from error
+
+    def archived(self, prefix: str) -> Iterator[ArchivedObject]:
+        """Objects below a prefix that cannot be read before they are thawed, in key order."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.access.name, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
+        )
+        try:
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    if archived := _archived(entry):
+                        yield archived
         except (ClientError, BotoCoreError) as error:
             raise self._error(f"cannot be listed below {prefix}", error) from error
 
@@ -174,16 +228,29 @@ class Bucket:
         except RetriesExceededError as error:
             raise self._error(f"broke off while reading {key}", error.last_exception) from error
 
-    def upload(self, file: Path, key: str, callback: Any = None) -> None:
+    def sha256(self, key: str) -> str:
+        """Digest of an object's bytes, with bounded memory."""
+        digest = hashlib.sha256()
+        answer = self._call(self._client.get_object, f"cannot read {key}", Key=key)
+        try:
+            for chunk in answer["Body"].iter_chunks(1 << 20):
+                digest.update(chunk)
+        except (BotoCoreError, OSError) as error:
+            raise self._error(f"broke off while reading {key}", error) from error
+        return digest.hexdigest()
+
+    def upload(self, file: Path, key: str, callback: Any = None, *, content_type: str | None = None) -> None:
         """Copy a file into the bucket, with bounded memory.
 
         Args:
             file: The file.
             key: Object key.
             callback: Told the number of bytes sent since the last call.
+            content_type: Its media type, for browsers.
         """
+        extra = {"ContentType": content_type} if content_type else None
         try:
-            self._client.upload_file(str(file), self.access.name, key, Callback=callback)
+            self._client.upload_file(str(file), self.access.name, key, ExtraArgs=extra, Callback=callback)
         except (ClientError, BotoCoreError, Boto3Error) as error:
             raise self._error(f"cannot take {file.name} as {key}", error) from error
 
@@ -206,6 +273,18 @@ class Bucket:
         """Remove an object; it is no error if there is none."""
         self._call(self._client.delete_object, f"cannot delete {key}", Key=key)
 
+    def delete_all(self, keys: Iterable[str]) -> None:
+        """Remove objects, a thousand at a time; it is no error if there is none."""
+        left = iter(keys)
+        while batch := list(islice(left, _DELETED_AT_ONCE)):
+            answer = self._call(
+                self._client.delete_objects,
+                "cannot delete objects",
+                Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
+            )
+            for failed in answer.get("Errors", ()):
+                raise StorageError(f"{self} cannot delete {failed.get('Key')}: {failed.get('Message')}")
+
     def _call(self, operation: Any, failure: str, **arguments: Any) -> Any:
         try:
             return operation(Bucket=self.access.name, **arguments)
@@ -215,6 +294,16 @@ class Bucket:
     def _error(self, failure: str, error: Exception) -> StorageError:
         hint = "Check S3_BUCKET, S3_ENDPOINT_URL and the credentials."
         return StorageError(f"{self} {failure}: {' '.join(str(error).split())} {hint}")
+
+
+def _archived(entry: Mapping[str, Any]) -> ArchivedObject | None:
+    """An entry of a listing, if it is archived and no thawed copy of it is there."""
+    storage_class = entry.get("StorageClass", "")
+    status = entry.get("RestoreStatus", {})
+    thawing = bool(status.get("IsRestoreInProgress"))
+    if storage_class not in _ARCHIVES or (status.get("RestoreExpiryDate") and not thawing):
+        return None
+    return ArchivedObject(entry["Key"], entry["Size"], storage_class, thawing)
 
 
 def _status(error: ClientError) -> int:

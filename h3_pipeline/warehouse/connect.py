@@ -12,6 +12,7 @@ from h3_pipeline.clickhouse.http import open_http
 from h3_pipeline.settings import Settings
 from h3_pipeline.storage.bucket import BucketAccess
 from h3_pipeline.storage.named_collection import named_collection_configuration
+from h3_pipeline.warehouse.backup_exchange import finish_interrupted_exchange
 from h3_pipeline.warehouse.loading import Warehouse
 from h3_pipeline.warehouse.lock import ProcessLock, ServerLock
 from h3_pipeline.warehouse.migrate import migrate
@@ -38,13 +39,14 @@ def open_warehouse(
     """
     placement = Placement(settings.clickhouse_database, settings.clickhouse_cluster)
     with _engine(settings, access, on_wait) as engine:
-        # every migration can be run twice
-        engine.repeat(lambda: migrate(engine, placement))
         lock = (
             ProcessLock()
             if settings.embedded
             else ServerLock(engine, placement, _connection(settings), on_wait=on_wait)
         )
+        engine.repeat(lambda: finish_interrupted_exchange(engine, placement, lock))
+        # every migration can be run twice
+        engine.repeat(lambda: migrate(engine, placement))
         yield Warehouse(engine, placement, settings.h3_rollup_resolutions, lock)
 
 

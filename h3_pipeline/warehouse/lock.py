@@ -37,7 +37,7 @@ LEASE_SECONDS = 60.0
 WAIT_SECONDS = 3600.0
 _POLL_SECONDS = 0.5
 _RENEWALS_PER_LEASE = 4
-_PREFIX = "publish_lease_"
+LEASE_PREFIX = "publish_lease_"
 _TABLE_ALREADY_EXISTS = 57
 _UNKNOWN_TABLE = 60
 
@@ -251,7 +251,7 @@ class _ServerLease:
 
 
 def _table(placement: Placement, number: int) -> str:
-    return placement.table(f"{_PREFIX}{number}")
+    return placement.table(f"{LEASE_PREFIX}{number}")
 
 
 def _comment(owner: str, holder: str, expires: int) -> str:
@@ -266,9 +266,9 @@ def _now(engine: ClickHouse) -> int:
 def _numbers(engine: ClickHouse, placement: Placement) -> list[int]:
     rows = engine.rows(
         "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String})",
-        {"database": placement.database, "prefix": _PREFIX},
+        {"database": placement.database, "prefix": LEASE_PREFIX},
     )
-    return [int(row[0].removeprefix(_PREFIX)) for row in rows]
+    return [int(row[0].removeprefix(LEASE_PREFIX)) for row in rows]
 
 
 def _latest(engine: ClickHouse, placement: Placement) -> _Found | None:
@@ -276,7 +276,7 @@ def _latest(engine: ClickHouse, placement: Placement) -> _Found | None:
         "SELECT toUInt64(substring(name, length({prefix:String}) + 1)) AS number, comment, "
         "toUnixTimestamp64Milli(now64(3)) AS now FROM system.tables "
         "WHERE database = {database:String} AND startsWith(name, {prefix:String}) ORDER BY number DESC LIMIT 1",
-        {"database": placement.database, "prefix": _PREFIX},
+        {"database": placement.database, "prefix": LEASE_PREFIX},
     )
     if not rows:
         return None

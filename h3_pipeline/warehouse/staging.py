@@ -14,7 +14,7 @@ from h3_pipeline.warehouse.templates import render_statement
 
 logger = logging.getLogger(__name__)
 
-_PREFIX = "staging_"
+STAGING_PREFIX = "staging_"
 
 INSERT_SETTINGS = {
     # a file of scattered dates has more months than the default allows in one block
@@ -47,7 +47,7 @@ class Staging:
 
     def bare_name(self, name: str) -> str:
         """Its name without the database."""
-        return f"{_PREFIX}{name}_{self.suffix}"
+        return f"{STAGING_PREFIX}{name}_{self.suffix}"
 
     def load_trips(self, source: str, upload: str, upload_etag: str) -> int:
         """Fill the trips from a clean CSV.
@@ -117,7 +117,7 @@ def staging(engine: ClickHouse, placement: Placement) -> Iterator[Staging]:
 def _found(engine: ClickHouse, placement: Placement) -> list[str]:
     rows = engine.rows(
         "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String})",
-        {"database": placement.database, "prefix": _PREFIX},
+        {"database": placement.database, "prefix": STAGING_PREFIX},
     )
     return [str(row[0]) for row in rows]
 

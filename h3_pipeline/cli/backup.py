@@ -1,0 +1,97 @@
+"""``backup``: all tables to the bucket, and which backups there are."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from h3_pipeline.cli import screen
+from h3_pipeline.cli.screen import Column, Grid
+from h3_pipeline.errors import PipelineError
+from h3_pipeline.settings import Settings
+from h3_pipeline.stack import bucket_access
+from h3_pipeline.storage.bucket import Bucket
+from h3_pipeline.warehouse.backup import take_backup
+from h3_pipeline.warehouse.backup_catalog import BackupCatalog, BackupManifest
+from h3_pipeline.warehouse.backup_operation import Progress
+from h3_pipeline.warehouse.connect import open_warehouse
+from h3_pipeline.warehouse.schema import TRIPS
+
+
+def backup(*, full: bool, as_json: bool) -> int:
+    """Take a backup."""
+    settings = Settings.load()
+    with bucket_access(settings) as access:
+        bucket = Bucket(access)
+        with (
+            open_warehouse(settings, access, on_wait=screen.note) as warehouse,
+            engine_progress("Backing up") as on_progress,
+        ):
+            taken = take_backup(
+                warehouse, bucket, full=full, keep_chains=settings.h3_backup_keep, on_progress=on_progress
+            )
+    manifest = taken.manifest
+    if as_json:
+        screen.say(json.dumps(manifest.to_json() | {"removed": taken.removed}, ensure_ascii=False, indent=2))
+        return 0
+    rests = f", rests on {manifest.base}" if manifest.base else ""
+    screen.say(
+        f"{manifest.name}: {manifest.kind}, {screen.bytes_text(manifest.size)} in "
+        f"{screen.counted(manifest.objects, 'object')}, {screen.counted(_trips(manifest), 'trip')}, "
+        f"{manifest.seconds:.1f} s{rests}"
+    )
+    for name in taken.removed:
+        screen.say(f"{name}: removed")
+    return 0
+
+
+def list_backups(*, as_json: bool) -> int:
+    """Show the backups that there are."""
+    settings = Settings.load()
+    with bucket_access(settings) as access:
+        catalog = BackupCatalog(Bucket(access), settings.clickhouse_database)
+        names = catalog.good()
+        manifests: dict[str, BackupManifest | str] = {}
+        for name in names:
+            try:
+                manifests[str(name)] = catalog.manifest(name)
+            except PipelineError as error:  # one that is archived or damaged must not hide the others
+                manifests[str(name)] = str(error)
+    if as_json:
+        listed = [
+            {"name": name, "error": found} if isinstance(found, str) else found.to_json()
+            for name, found in manifests.items()
+        ]
+        screen.say(json.dumps(listed, ensure_ascii=False, indent=2))
+        return 0
+    if not names:
+        screen.say(f"No backups below {catalog.prefix}; `h3-pipeline backup` takes one")
+        return 0
+    grid = Grid(
+        [
+            Column("backup"),
+            Column("taken at (UTC)"),
+            Column("kind"),
+            Column("trips", number=True),
+            Column("size", number=True),
+            Column("note", folds=True),
+        ]
+    )
+    for name in names:
+        found = manifests[str(name)]
+        if isinstance(found, str):
+            grid.rows.append([str(name), name.taken_at, name.kind, None, None, found])
+        else:
+            grid.rows.append([str(name), name.taken_at, name.kind, _trips(found), screen.bytes_text(found.size), None])
+    screen.show(grid)
+    return 0
+
+
+@contextmanager
+def engine_progress(description: str) -> Iterator[Callable[[Progress], None]]:
+    """A bar over what the engine tells of its BACKUP or RESTORE."""
+    with screen.share(description) as show:
+        yield lambda progress: show(progress.done, progress.total)
+
+
+def _trips(manifest: BackupManifest) -> int:
+    return manifest.tables[TRIPS].rows
