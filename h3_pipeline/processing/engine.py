@@ -27,13 +27,26 @@ class TaskEngine:
 def open_task_engine(home: Path, access: BucketAccess) -> Iterator[TaskEngine]:
     """Open a task's engine.
 
-    Tasks do not share anything, so any number of them run side by side. A folder that a killed task
-    left behind is removed by the next one.
+    Tasks do not share anything, so any number of them run side by side.
 
     Args:
         home: Folder of all local state.
         access: The bucket.
     """
+    with task_folder(home) as folder, open_engine_in(folder, access) as clickhouse:
+        yield TaskEngine(clickhouse, folder)
+
+
+@contextmanager
+def open_engine_in(folder: Path, access: BucketAccess) -> Iterator[ClickHouse]:
+    """Open the engine of a task whose folder is there already."""
+    with open_embedded(folder / "engine", configuration=named_collection_configuration(access)) as clickhouse:
+        yield clickhouse
+
+
+@contextmanager
+def task_folder(home: Path) -> Iterator[Path]:
+    """A folder for one task. One that a killed task left behind is removed by the next task."""
     tasks = home / "tasks"
     tasks.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(tasks)
@@ -41,9 +54,7 @@ def open_task_engine(home: Path, access: BucketAccess) -> Iterator[TaskEngine]:
     folder.mkdir()
     with FileLock(_lock_of(folder)):
         try:
-            configuration = named_collection_configuration(access)
-            with open_embedded(folder / "engine", configuration=configuration) as clickhouse:
-                yield TaskEngine(clickhouse, folder)
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             _lock_of(folder).unlink(missing_ok=True)

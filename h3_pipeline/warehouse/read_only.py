@@ -10,20 +10,23 @@ what is left is told from the engine's own parse of the statement, never from it
 """
 
 import json
+import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from h3_pipeline.clickhouse.client import ClickHouse, QueryError
+from h3_pipeline.clickhouse.client import ClickHouse, Parameters, QueryError
 from h3_pipeline.clickhouse.embedded import element, open_embedded
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.settings import Settings
 from h3_pipeline.sql import literal
 from h3_pipeline.warehouse.connect import open_warehouse
+
+logger = logging.getLogger(__name__)
 
 MAX_SECONDS = 60
 MAX_MEMORY_BYTES = 800_000_000
@@ -83,6 +86,70 @@ class ResultTable:
     complete: bool
 
 
+class Reader:
+    """Runs statements that can only read.
+
+    Args:
+        engine: The engine; the embedded one is open as a user who may only read.
+        restrictions: Settings of every statement on a server; None for the embedded engine, whose user has them.
+    """
+
+    def __init__(self, engine: ClickHouse, restrictions: Mapping[str, Any] | None) -> None:
+        self._engine = engine
+        self._restrictions = restrictions
+
+    def checked(self, sql: str, parameters: Parameters | None = None) -> str:
+        """A statement as the engine prints it, without comments and semicolons.
+
+        Raises:
+            WarehouseError: It is none, it is several, or something in it can escape.
+        """
+        return _checked(self._engine, sql, parameters)
+
+    def rows(self, sql: str, parameters: Parameters | None = None) -> Sequence[Sequence[Any]]:
+        """Rows of a checked statement, or of one of this project's own; they must be few."""
+        return self._engine.rows(sql, parameters, self._restrictions)
+
+    def to_file(self, statement: str, engine_format: str, target: Path, parameters: Parameters | None = None) -> None:
+        """Write the result of a checked statement to a file that does not exist, with bounded memory.
+
+        Args:
+            statement: What `checked` returned.
+            engine_format: ClickHouse's name of the format.
+            target: The file.
+            parameters: Values of its ``{name:Type}`` placeholders.
+        """
+        if self._restrictions is None:
+            # the engine writes the file itself, so that no result has to fit in memory
+            self._engine.raw(f"{statement}\nINTO OUTFILE {literal(str(target))}", engine_format, parameters)
+        else:
+            self._engine.raw_to_file(statement, engine_format, target, parameters, self._restrictions)
+
+
+@contextmanager
+def open_reader(
+    settings: Settings, *, limits: Mapping[str, Any] = _LIMITS, on_wait: OnWait = logger.info
+) -> Iterator[Reader]:
+    """The warehouse, with its tables up to date, for statements that can only read.
+
+    Args:
+        settings: Which warehouse.
+        limits: ClickHouse settings that bound every statement.
+        on_wait: Told, in words, that another process has the embedded warehouse open.
+
+    Raises:
+        WarehouseError: It cannot be opened, or it refused a statement in the body.
+    """
+    # brings the tables up to date, which the reader may not
+    with open_warehouse(settings, None, on_wait=on_wait) as warehouse:
+        if not settings.embedded:
+            with _explained(warehouse.engine, limits):
+                yield Reader(warehouse.engine, _server_settings(warehouse.engine, {"readonly": 1, **limits}))
+            return
+    with _reader(settings, {"readonly": 1, **limits}, on_wait) as engine, _explained(engine, limits):
+        yield Reader(engine, None)
+
+
 def query_to_file(settings: Settings, sql: str, output_format: str, target: Path, *, on_wait: OnWait) -> None:
     """Run a query and write its result to a file.
 
@@ -128,22 +195,11 @@ def _run(
     target: Path,
     on_wait: OnWait,
 ) -> None:
-    # brings the tables up to date, which the reader may not
-    with open_warehouse(settings, None, on_wait=on_wait) as warehouse:
-        if not settings.embedded:
-            engine = warehouse.engine
-            with _explained(engine):
-                statement = _checked(engine, sql)
-                restrictions = _server_settings(engine, {**_LIMITS, **format_settings})
-                target.write_bytes(engine.raw(statement, engine_format, settings=restrictions))
-            return
-    with _reader(settings, {**_LIMITS, **format_settings}, on_wait) as engine, _explained(engine):
-        statement = _checked(engine, sql)
-        # the engine writes the file itself, so that no result has to fit in memory
-        engine.raw(f"{statement}\nINTO OUTFILE {literal(str(target))}", engine_format)
+    with open_reader(settings, limits={**_LIMITS, **format_settings}, on_wait=on_wait) as reader:
+        reader.to_file(reader.checked(sql), engine_format, target)
 
 
-def _checked(engine: ClickHouse, sql: str) -> str:
+def _checked(engine: ClickHouse, sql: str, parameters: Parameters | None) -> str:
     """The statement as the engine prints it, without comments and semicolons, if nothing can escape."""
     statement = _parsed(engine, sql)
     try:
@@ -153,7 +209,7 @@ def _checked(engine: ClickHouse, sql: str) -> str:
             "Only a statement that returns rows can be run here, without INTO OUTFILE or FORMAT "
             "(use --output and --format instead)"
         ) from None
-    tree = str(engine.raw(f"EXPLAIN AST {statement}", "TSVRaw"), "utf-8", "replace")
+    tree = str(engine.raw(f"EXPLAIN AST {statement}", "TSVRaw", parameters), "utf-8", "replace")
     if _BEYOND_READ_ONLY.search(tree) or (_SHOW.match(tree) and "file(" in statement):
         raise WarehouseError("The warehouse is read-only here: BACKUP, KILL and the function file() are refused")
     return statement
@@ -209,7 +265,7 @@ def _users(database: str, profile: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _explained(engine: ClickHouse) -> Iterator[None]:
+def _explained(engine: ClickHouse, limits: Mapping[str, Any]) -> Iterator[None]:
     """Turns the engine's refusals into what a person needs to know."""
     try:
         yield
@@ -219,9 +275,9 @@ def _explained(engine: ClickHouse) -> Iterator[None]:
             case 164 | 497:  # READONLY, ACCESS_DENIED
                 message = f"The warehouse is read-only here; {engine.where} refused: {text}"
             case 159:  # TIMEOUT_EXCEEDED
-                message = f"The query took longer than {MAX_SECONDS} s and was ended; ask for less"
+                message = f"The query took longer than {limits['max_execution_time']} s and was ended; ask for less"
             case 241:  # MEMORY_LIMIT_EXCEEDED
-                message = f"The query needs more than {MAX_MEMORY_BYTES // 10**6} MB of memory; ask for less"
+                message = f"The query needs more than {limits['max_memory_usage'] // 10**6} MB of memory; ask for less"
             case 396:  # TOO_MANY_ROWS_OR_BYTES
                 message = (
                     f"The result has more than {MAX_RESULT_ROWS:,} rows or {MAX_RESULT_BYTES // 10**6} MB; "

@@ -1,0 +1,1 @@
+"""The shipped questions, one SQL file each."""
