@@ -1,8 +1,24 @@
 """The schedules. Off by default on a laptop, where nobody waits for them."""
 
-from dagster import DefaultScheduleStatus, ScheduleDefinition
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from h3_pipeline.jobs import reconcile_warehouse
+from dagster import (
+    DagsterInvalidDefinitionError,
+    DefaultScheduleStatus,
+    RunRequest,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+)
+
+from h3_pipeline.exports.catalog import Query
+from h3_pipeline.jobs import back_up_warehouse, check_backups, drill_restore, reconcile_warehouse
+from h3_pipeline.settings import Settings
+
+_SETTINGS = Settings.load()
+_BY_DEFAULT = DefaultScheduleStatus.STOPPED if _SETTINGS.embedded else DefaultScheduleStatus.RUNNING
 
 reconcile_daily = ScheduleDefinition(
     name="reconcile_daily",
@@ -11,3 +27,73 @@ reconcile_daily = ScheduleDefinition(
     default_status=DefaultScheduleStatus.STOPPED,
     description="Every night: hourly tables against a recount, uploads against the bucket.",
 )
+
+back_up_daily = ScheduleDefinition(
+    name="back_up_daily",
+    job=back_up_warehouse,
+    cron_schedule="30 2 * * *",
+    execution_timezone=_SETTINGS.h3_timezone,
+    default_status=_BY_DEFAULT,
+    description="Every night; the first backup that finds no full one younger than six and a half days is full.",
+)
+
+drill_weekly = ScheduleDefinition(
+    name="drill_weekly",
+    job=drill_restore,
+    cron_schedule="30 5 * * 1",
+    execution_timezone=_SETTINGS.h3_timezone,
+    default_status=_BY_DEFAULT,
+    description="Every Monday morning: the newest backup, restored beside the live tables.",
+)
+
+check_backups_daily = ScheduleDefinition(
+    name="check_backups_daily",
+    job=check_backups,
+    cron_schedule="0 8 * * *",
+    execution_timezone=_SETTINGS.h3_timezone,
+    default_status=_BY_DEFAULT,
+    description="Every morning: is the newest backup recent, and the newest good restore drill?",
+)
+
+BACKUP_SCHEDULES = (back_up_daily, drill_weekly, check_backups_daily)
+
+
+def export_schedules(queries: Iterable[Query], jobs: Mapping[str, Any]) -> list[ScheduleDefinition]:
+    """A schedule for each export whose header has one, ``export_NAME``; a day or month is exported when it is over.
+
+    Args:
+        queries: The exports.
+        jobs: Their jobs, by name.
+
+    Raises:
+        ExportError: A header's schedule is no cron expression.
+    """
+    return [_export_schedule(query, jobs[f"export_{query.name}"]) for query in queries if query.header.schedule]
+
+
+def _export_schedule(query: Query, job: Any) -> ScheduleDefinition:
+    def request(context: ScheduleEvaluationContext) -> RunRequest:
+        today = context.scheduled_execution_time.astimezone(ZoneInfo(_SETTINGS.h3_timezone)).date()
+        return RunRequest(partition_key=_last_whole_partition(query, today))
+
+    try:
+        return ScheduleDefinition(
+            name=f"export_{query.name}",
+            job=job,
+            cron_schedule=query.header.schedule,
+            execution_timezone=_SETTINGS.h3_timezone,
+            default_status=_BY_DEFAULT,
+            execution_fn=request,
+            description=query.header.title,
+        )
+    except DagsterInvalidDefinitionError:
+        raise query.fault(("schedule",), f"{query.header.schedule!r} is no cron expression") from None
+
+
+def _last_whole_partition(query: Query, today: date) -> str | None:
+    """The day or month that is over, as of a day."""
+    current = query.header.partition.containing(today)
+    if current is None:
+        return None
+    last = query.header.partition.containing(current.start - timedelta(days=1))
+    return last.key if last else None

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from h3_pipeline.cli import screen
 from h3_pipeline.cli.screen import Column, Grid
 from h3_pipeline.errors import PipelineError
+from h3_pipeline.local.dagster_home import dagster_home
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import bucket_access
 from h3_pipeline.storage.bucket import Bucket
-from h3_pipeline.warehouse.backup import take_backup
+from h3_pipeline.warehouse.backup import TakenBackup, take_backup
 from h3_pipeline.warehouse.backup_catalog import BackupCatalog, BackupManifest
 from h3_pipeline.warehouse.backup_operation import Progress
 from h3_pipeline.warehouse.connect import open_warehouse
@@ -29,6 +30,7 @@ def backup(*, full: bool, as_json: bool) -> int:
             taken = take_backup(
                 warehouse, bucket, full=full, keep_chains=settings.h3_backup_keep, on_progress=on_progress
             )
+        _tell_dagster(settings, taken)
     manifest = taken.manifest
     if as_json:
         screen.say(json.dumps(manifest.to_json() | {"removed": taken.removed}, ensure_ascii=False, indent=2))
@@ -42,6 +44,21 @@ def backup(*, full: bool, as_json: bool) -> int:
     for name in taken.removed:
         screen.say(f"{name}: removed")
     return 0
+
+
+def _tell_dagster(settings: Settings, taken: TakenBackup) -> None:
+    """Show the backup in Dagster as one that a run took; it is as good if that fails."""
+    with screen.stage("Telling Dagster"):
+        from dagster import DagsterError, DagsterInstance
+
+        from h3_pipeline.assets.backups import backup_event
+
+    with dagster_home(settings.home):
+        try:
+            with DagsterInstance.get() as instance:
+                instance.report_runless_asset_event(backup_event(taken))
+        except DagsterError as error:
+            screen.note(f"The backup is complete, but Dagster does not know of it: {error}")
 
 
 def list_backups(*, as_json: bool) -> int:
