@@ -8,7 +8,7 @@ setup(
     description="Trip CSVs in, hourly H3 tables out: a Dagster project on ClickHouse",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["h3_pipeline", "h3_pipeline.*"]),
-    package_data={"h3_pipeline": ["**/*.sql", "**/*.yaml", "py.typed"]},
+    package_data={"h3_pipeline": ["**/*.sql", "**/*.yaml", "exports/maps/page/*", "py.typed"]},
     install_requires=[
         "backports.zstd>=1.0; python_version < '3.14'",
         "boto3>=1.44",
