@@ -9,6 +9,7 @@ from dagster import (
     asset_check,
 )
 
+from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage import prefixes
 from h3_pipeline.warehouse import history
@@ -49,12 +50,14 @@ def _result(checks: Sequence[ResolutionCheck]) -> AssetCheckResult:
 
 
 @asset_check(asset=CELL_HOURLY, description="Over all uploads, every group equals a recount from `trips`.")
+@observed_step
 def cell_hourly_reconciles(pipeline: PipelineResource) -> AssetCheckResult:
     """Recount all of ``cell_hourly``."""
     return _result(_everywhere(pipeline, CELL_HOURLY))
 
 
 @asset_check(asset=FLOW_HOURLY, description="Over all uploads, every group equals a recount from `trips`.")
+@observed_step
 def flow_hourly_reconciles(pipeline: PipelineResource) -> AssetCheckResult:
     """Recount all of ``flow_hourly``."""
     return _result(_everywhere(pipeline, FLOW_HOURLY))
@@ -65,6 +68,7 @@ def flow_hourly_reconciles(pipeline: PipelineResource) -> AssetCheckResult:
     description="Every upload in `trips` is loaded whole, and its object is still in the bucket. "
     "One that was deleted is reported, never retracted: `h3-pipeline retract` does that.",
 )
+@observed_step
 def uploads_are_accounted_for(pipeline: PipelineResource) -> AssetCheckResult:
     """Compare ``trips`` with the history of loads and with the bucket."""
     with pipeline.bucket() as bucket:

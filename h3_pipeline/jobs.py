@@ -9,8 +9,8 @@ from h3_pipeline.assets.backups import BACKUP_CHECKS, RESTORE_DRILL, WAREHOUSE_B
 from h3_pipeline.assets.exports import asset_key
 from h3_pipeline.assets.processing import PROCESSED_TRIPS, UPLOAD_MANIFESTS
 from h3_pipeline.checks import WHOLE_WAREHOUSE_CHECKS
-from h3_pipeline.ops.logs import CONSOLE
 from h3_pipeline.exports.catalog import Query
+from h3_pipeline.ops.logs import CONSOLE
 from h3_pipeline.run_retries import repeat_if_it_may_pass
 from h3_pipeline.warehouse.schema import LOADED_TABLES
 

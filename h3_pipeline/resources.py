@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, InitResourceContext
 
 from h3_pipeline.feeds.catalog import FeedCatalog
+from h3_pipeline.ops import observed
 from h3_pipeline.processing.engine import TaskEngine, open_task_engine
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import bucket_access, load_catalog
@@ -24,6 +25,10 @@ class PipelineResource(ConfigurableResource):
     """
 
     overrides: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
+        """Begin to write metrics, where the settings want them."""
+        observed.start(self.settings())
 
     def settings(self) -> Settings:
         """The settings in force."""
@@ -50,3 +55,19 @@ class PipelineResource(ConfigurableResource):
         """The warehouse, which the embedded engine gives to one process at a time."""
         with open_warehouse(self.settings(), bucket.access) as warehouse:
             yield warehouse
+
+
+class TracedPipelineResource(PipelineResource):
+    """The same where runs are traced: it lives as long as its run, and so does the run's span."""
+
+    @contextmanager
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator["TracedPipelineResource"]:
+        """Trace the run."""
+        with observed.observed_run(context.run, self.settings()):
+            yield self
+
+
+def pipeline_resource() -> PipelineResource:
+    """The resource for the environment's settings."""
+    # Dagster refuses a resource that ends in tests that call a sensor as a function, so it is not always this one
+    return TracedPipelineResource() if Settings.load().otel_exporter_otlp_endpoint else PipelineResource()

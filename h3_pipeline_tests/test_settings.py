@@ -27,6 +27,11 @@ DEFAULTS: dict[str, Any] = {
     "h3_resolution": 10,
     "h3_rollup_resolutions": (9, 8, 7, 6, 5),
     "h3_max_reject_ratio": 0.5,
+    "h3_log_format": "text",
+    "h3_metrics": "off",
+    "otel_exporter_otlp_endpoint": None,
+    "h3_alerts_topic_arn": None,
+    "h3_backup_max_age_hours": 36.0,
 }
 
 USABLE = [
@@ -53,6 +58,11 @@ USABLE = [
     ("H3_ROLLUP_RESOLUTIONS", "10,0", (10, 0)),
     ("H3_MAX_REJECT_RATIO", "0", 0.0),
     ("H3_MAX_REJECT_RATIO", "1", 1.0),
+    ("H3_LOG_FORMAT", "json", "json"),
+    ("H3_METRICS", "emf", "emf"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+    ("H3_ALERTS_TOPIC_ARN", "arn:aws:sns:us-east-1:1:alerts", "arn:aws:sns:us-east-1:1:alerts"),
+    ("H3_BACKUP_MAX_AGE_HOURS", "12", 12.0),
 ]
 
 UNUSABLE = [
@@ -79,6 +89,11 @@ UNUSABLE = [
     ("H3_MAX_REJECT_RATIO", "1.5"),
     ("H3_MAX_REJECT_RATIO", "nan"),
     ("H3_MAX_REJECT_RATIO", "half"),
+    ("H3_LOG_FORMAT", "xml"),
+    ("H3_METRICS", "statsd"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
+    ("H3_ALERTS_TOPIC_ARN", "alerts"),
+    ("H3_BACKUP_MAX_AGE_HOURS", "0"),
 ]
 
 

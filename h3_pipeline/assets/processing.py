@@ -6,6 +6,7 @@ upload by upload and never yielded, while `upload_manifests`, which every upload
 not, is; the next step hangs on it. The refused uploads fail the run in its last step.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,10 +32,17 @@ from h3_pipeline.assets.metadata import TRIPS_SCHEMA, processed_metadata
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG, RAW_UPLOADS
 from h3_pipeline.clickhouse.client import QueryError
 from h3_pipeline.errors import UploadRefused
+from h3_pipeline.ops import measured
+from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.partitions import uploads_partitions
 from h3_pipeline.processing.process import ProcessedUpload, process_upload, write_refusal
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage.prefixes import key_of_partition
+from h3_pipeline.telemetry.context import doing
+from h3_pipeline.telemetry.stages import StageClock
+from h3_pipeline.telemetry.tracing import span
+
+logger = logging.getLogger(__name__)
 
 PROCESSED_TRIPS = "processed_trips"
 UPLOAD_MANIFESTS = "upload_manifests"
@@ -85,29 +93,35 @@ UPLOAD_MANIFESTS = "upload_manifests"
     # for the store and the network; a refused upload is never tried again
     retry_policy=RetryPolicy(max_retries=2, delay=2, backoff=Backoff.EXPONENTIAL),
 )
+@observed_step
 def process_uploads(
     context: AssetExecutionContext, pipeline: PipelineResource
 ) -> Iterator[MaterializeResult | AssetCheckResult]:
     """Process every upload of the run."""
     settings = pipeline.settings()
     catalog = pipeline.catalog()
+    measured.admit_feeds(catalog)
     accepted: list[ProcessedUpload] = []
     with pipeline.bucket() as bucket, pipeline.task_engine(bucket) as engine:
         for partition in context.partition_keys:
             key = key_of_partition(partition)
+            clock = StageClock(logger.debug)
             try:
-                processed = process_upload(
-                    key,
-                    bucket=bucket,
-                    engine=engine.clickhouse,
-                    catalog=catalog,
-                    scratch=engine.scratch,
-                    resolution=settings.h3_resolution,
-                    max_reject_ratio=settings.h3_max_reject_ratio,
-                )
+                with doing(upload=key), span("process upload"):
+                    processed = process_upload(
+                        key,
+                        bucket=bucket,
+                        engine=engine.clickhouse,
+                        catalog=catalog,
+                        scratch=engine.scratch,
+                        resolution=settings.h3_resolution,
+                        max_reject_ratio=settings.h3_max_reject_ratio,
+                        on_stage=clock,
+                    )
             except (UploadRefused, QueryError) as error:
                 refusal = error if isinstance(error, UploadRefused) else UploadRefused("engine_error", str(error))
                 write_refusal(bucket, key, refusal)
+                measured.upload_refused(key, refusal.code)
                 context.log.warning("%s refused (%s): %s", key, refusal.code, refusal)
                 context.add_asset_metadata(
                     {"verdict": "refused", "code": refusal.code, "error": str(refusal)},
@@ -116,6 +130,8 @@ def process_uploads(
                 )
             else:
                 accepted.append(processed)
+                clock.stop()
+                measured.upload_processed(processed.manifest)
                 _report(context, partition, processed)
     yield MaterializeResult(asset_key=UPLOAD_MANIFESTS)
     yield _check_conservation(accepted)

@@ -26,17 +26,25 @@ from dagster import (
 from h3_pipeline.assets.metadata import TRIPS_SCHEMA, loaded_metadata
 from h3_pipeline.assets.processing import UPLOAD_MANIFESTS
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG
+from h3_pipeline.ops import measured
+from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.partitions import uploads_partitions
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
+from h3_pipeline.telemetry.context import doing
+from h3_pipeline.telemetry.stages import StageClock
+from h3_pipeline.telemetry.tracing import span
 from h3_pipeline.warehouse import history
 from h3_pipeline.warehouse.loading import LoadedUpload, Warehouse
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, LOADED_TABLES, TRIPS
 
 POOL = "warehouse"
 """Dagster pool with one slot: one run at a time publishes."""
+
+SENSOR_TAG = "dagster/sensor_name"
+"""Dagster's tag of a run that a sensor asked for; a repeated run keeps it."""
 
 
 @multi_asset(
@@ -92,11 +100,14 @@ POOL = "warehouse"
     pool=POOL,
     retry_policy=RetryPolicy(max_retries=2, delay=2, backoff=Backoff.EXPONENTIAL),
 )
+@observed_step
 def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[AssetCheckResult]:
     """Load every upload of the run that was accepted."""
     loaded: dict[str, LoadedUpload] = {}
     refused: dict[str, str] = {}
+    measured.admit_feeds(pipeline.catalog())
     with pipeline.bucket() as bucket, pipeline.warehouse(bucket) as warehouse:
+        retracted = _not_for_the_sensor(context, warehouse)
         for partition in context.partition_keys:
             key = prefixes.key_of_partition(partition)
             refusal = bucket.read_json(prefixes.refusal_object(key))
@@ -105,7 +116,16 @@ def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> 
                 history.record(warehouse.engine, warehouse.placement, _refused_event(key, refusal, context.run.run_id))
                 continue
             manifest = _manifest(bucket, key)
-            result = warehouse.load(manifest, run_id=context.run.run_id, on_stage=context.log.debug)
+            if retracted.get(key) == manifest.upload_etag:
+                context.log.warning(
+                    "%s was retracted in this version, so the sensor does not load it; `h3-pipeline ingest` does", key
+                )
+                continue
+            clock = StageClock(context.log.debug)
+            with doing(upload=key), span("load upload"):
+                result = warehouse.load(manifest, run_id=context.run.run_id, on_stage=clock)
+            clock.stop()
+            measured.upload_loaded(manifest, bucket)
             loaded[key] = result
             _report(context, partition, manifest, result)
         if loaded:
@@ -114,6 +134,13 @@ def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> 
             yield _check_recounts(FLOW_HOURLY, loaded)
     if refused:
         raise _failure(refused, len(context.partition_keys))
+
+
+def _not_for_the_sensor(context: AssetExecutionContext, warehouse: Warehouse) -> dict[str, str]:
+    """Versions that only a person may load: those retracted, if a sensor asked for this run."""
+    if SENSOR_TAG not in context.run.tags:
+        return {}
+    return history.retracted_versions(warehouse.engine, warehouse.placement)
 
 
 def _manifest(bucket: Bucket, key: str) -> Manifest:

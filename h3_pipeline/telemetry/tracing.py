@@ -84,3 +84,34 @@ def current_ids() -> tuple[str, str] | None:
 
     found = get_current_span().get_span_context()
     return (f"{found.trace_id:032x}", f"{found.span_id:016x}") if found.is_valid else None
+
+
+class Lasting:
+    """A span that is current only now and then, such as a generator's. Only where `is_on`.
+
+    Args:
+        name: The span's name, one of few.
+        attributes: What to tell of it.
+        parent: Where it belongs; by default below the span that is current.
+
+    Attributes:
+        context: Where its children belong.
+    """
+
+    def __init__(self, name: str, attributes: Attributes, parent: Context | None = None) -> None:
+        from opentelemetry.trace import NoOpTracer, set_span_in_context
+
+        self._span = (_tracer or NoOpTracer()).start_span(name, parent, attributes=attributes)
+        self.context = set_span_in_context(self._span)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make it the current span; an exception that leaves the block is recorded."""
+        from opentelemetry.trace import use_span
+
+        with use_span(self._span, end_on_exit=False):
+            yield
+
+    def end(self) -> None:
+        """Its end."""
+        self._span.end()
