@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from h3_pipeline.errors import FeedError
+from h3_pipeline.exports.catalog import ExportCatalog
+from h3_pipeline.exports.syntax import check_syntax
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.local.object_store import local_object_store
 from h3_pipeline.settings import Settings
@@ -40,3 +42,14 @@ def load_catalog(settings: Settings) -> FeedCatalog:
     except (OSError, UnicodeDecodeError) as error:
         raise FeedError(f"H3_PIPELINE_FEEDS: cannot read {path}: {error}") from None
     return FeedCatalog.load(text, str(path))
+
+
+def load_exports(settings: Settings) -> ExportCatalog:
+    """The exports: the shipped queries, and the user's own of ``H3_EXPORTS``, whose SQL the engine has parsed.
+
+    Raises:
+        ExportError: A file of the user's cannot be read or is not valid; the message names file and line.
+    """
+    catalog = ExportCatalog.load(settings.h3_exports)
+    check_syntax(catalog.user)
+    return catalog

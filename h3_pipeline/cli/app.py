@@ -48,6 +48,7 @@ def h3_pipeline(
     First steps:
       h3-pipeline demo                      see it work on sample trips
       h3-pipeline ingest my-trips.csv       load a file, to the end
+      h3-pipeline export                    results and maps as files
       h3-pipeline status                    what is loaded
       h3-pipeline query "SELECT count() FROM trips"
 
@@ -237,6 +238,47 @@ def restore(
     from h3_pipeline.cli.restore import restore
 
     return restore(at=at, to=to, overwrite=overwrite, as_json=as_json)
+
+
+@app.command()
+def export(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Exports; none means all.", show_default=False)
+    ] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="List the exports and their parameters; run none.")] = False,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="K=V", help="A parameter's value; repeat it for more.", show_default=False),
+    ] = None,
+    day: Annotated[
+        str | None,
+        typer.Option(
+            "--date", metavar="DAY", help="For exports by day or month: which. Default: the last one with trips."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Put the files there as well.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Answer questions into files and maps.
+
+    Runs the queries of exports/queries and of the folder H3_EXPORTS, read-only, and writes each
+    result in the formats that its header names: below exports/ in the bucket, and on a laptop in
+    the folder exports/ of H3_PIPELINE_HOME too, where `latest` is always the newest.
+
+    \b
+    Examples:
+      h3-pipeline export --list
+      h3-pipeline export busiest_cells
+      h3-pipeline export hourly_cells --date 2024-03-01
+      h3-pipeline export weekly_average_trips --param region=Prague --param south=50.0
+        --param north=50.2 --param west=14.2 --param east=14.7 --out .
+    Exit codes: 0 done; 1 error, such as an unknown parameter (nothing is exported then).
+    """
+    from h3_pipeline.cli.export import export, list_exports
+
+    if list_them:
+        return list_exports(as_json=as_json)
+    return export(names or [], parameters or [], day, out, as_json=as_json)
 
 
 @app.command()

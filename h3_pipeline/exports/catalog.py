@@ -65,6 +65,10 @@ class Query:
         """An error about a key of the header."""
         return _fault(self.filename, self.lines, tuple(path), message)
 
+    def engine_fault(self, message: str) -> ExportError:
+        """An error that the engine found, with the line where that can be told from its words."""
+        return ExportError(f"{self.filename}{_line(message, self.text)}: {message}")
+
     def parameter_types(self) -> dict[str, str]:
         """Types of all parameters of the statement, by name."""
         declared = {name: parameter.type for name, parameter in self.header.parameters.items()}
@@ -229,3 +233,16 @@ def _in_words(fault: Any, path: located.Path) -> str:
             return f"must be true or false, not {given!r}"
         case _:
             return f"{fault['msg']}, not {given!r}"
+
+
+def _line(message: str, text: str) -> str:
+    """``:LINE`` of what the engine's message is about, if it says a line or names something in the query."""
+    if found := re.search(r"\(line (\d+), col \d+\)", message):
+        return f":{found[1]}"
+    statement = [(number, line.split("--", 1)[0]) for number, line in enumerate(text.splitlines(), 1)]
+    for word in re.findall(r"[`']([A-Za-z_][\w.]*)[`']", message):
+        pattern = re.compile(rf"\b{re.escape(word.split('.')[-1])}\b")
+        for number, line in statement:
+            if pattern.search(line):
+                return f":{number}"
+    return ""

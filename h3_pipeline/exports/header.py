@@ -1,6 +1,7 @@
 """What the leading comment of an export's query says: the words of its YAML."""
 
 import re
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -52,6 +53,10 @@ def _format(name: Any) -> Any:
     if name not in FORMAT_NAMES:
         raise ValueError(f"{name!r} is not a format; the formats are {', '.join(FORMAT_NAMES)}")
     return Format.named(name)
+
+
+def _day(given: Any) -> Any:
+    return given if isinstance(given, date) else ParameterType("Date").value(given)
 
 
 class _Part(BaseModel):
@@ -108,6 +113,7 @@ class Header(_Part):
         description: What its rows say.
         formats: What it is written as.
         reads: Tables that the query reads; they are the asset's upstream assets.
+        first_partition: The first day or month, ``YYYY-MM-DD``.
         schedule: Cron expression, in the deployment's time zone; absent: it is run by hand.
         partition: ``daily`` or ``monthly``: one result for each; the query has the parameters
             ``{partition_start:Date}`` and ``{partition_end:Date}``, the first day and the day after the last.
@@ -124,6 +130,7 @@ class Header(_Part):
     reads: list[Table] = Field(min_length=1)
     schedule: Line | None = None
     partition: PartitionKind = PartitionKind.NONE
+    first_partition: Annotated[date, BeforeValidator(_day)] = date(2009, 1, 1)
     parameters: dict[Name, Parameter] = Field(default_factory=dict)
     cell: ColumnName | None = None
     flow: tuple[ColumnName, ColumnName] | None = None

@@ -1,6 +1,5 @@
 """Exports as files on this machine's disk, where a person can open them."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +36,7 @@ def keep_copy(home: Path, place: Place, version: str, files: Sequence[Path], kee
     draft.replace(target)
     link = folder / f".{LATEST}-{version}"
     link.symlink_to(version, target_is_directory=True)
-    os.replace(link, folder / LATEST)
+    link.replace(folder / LATEST)
     versions = sorted(path for path in folder.glob("[0-9]*T*Z-*") if path.is_dir())
     for old in versions[: max(len(versions) - keep, 0)]:
         shutil.rmtree(old, ignore_errors=True)

@@ -5,12 +5,11 @@ engine, which holds nothing, writes the other tables; so the query of a person n
 statement that writes, and the embedded warehouse is closed again before the files are made.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,10 @@ MEDIA_TYPES = {
 OnStage = Callable[[str], None]
 
 
+def _unheard(_: str) -> None:
+    """For callers that need not be told."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileCheck:
     """One file, read back from the bucket.
@@ -88,7 +91,7 @@ class Exported:
         undisturbed: Whether nothing was published while the query ran.
         checks: Every file, read back.
         removed: Old versions that were removed.
-        folder: Copies on this machine's disk; None where the warehouse is a server.
+        folder: Copies on this machine's disk; None where the warehouse is a server, or nothing was published.
     """
 
     manifest: ExportManifest
@@ -100,6 +103,11 @@ class Exported:
     checks: Sequence[FileCheck]
     removed: Sequence[str]
     folder: Path | None
+
+    @property
+    def damaged(self) -> list[FileCheck]:
+        """Files that read back as something else; with any of them the version was not published."""
+        return [check for check in self.checks if not check.equal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +124,8 @@ def run_export(
     settings: Settings,
     bucket: Bucket,
     run_id: str = "",
-    on_stage: OnStage = lambda stage: None,
-    on_wait: OnWait = lambda line: None,
+    on_stage: OnStage = _unheard,
+    on_wait: OnWait = _unheard,
 ) -> Exported:
     """Write a new version of an export.
 
@@ -171,15 +179,11 @@ def run_export(
             run_id=run_id,
             seconds=round(time.monotonic() - began, 3),
         )
-        if wrong := [check for check in checks if not check.equal]:
-            raise ExportError(
-                f"{place.prefix}{name}: the {wrong[0].format} file reads back as {wrong[0].found}, not as "
-                f"{wrong[0].expected}; it was not published. Run the export again"
-            )
         on_stage("publish")
-        is_latest = publish(bucket, place, manifest)
+        whole = all(check.equal for check in checks)
+        is_latest = whole and publish(bucket, place, manifest)
         removed = prune(bucket, place, settings.h3_exports_keep)
-        copy = keep_copy(settings.home, place, name, paths, settings.h3_exports_keep) if settings.embedded else None
+        copy = _copy(settings, place, name, paths) if whole else None
     return Exported(manifest, place, is_latest, preview, answer.rows, answer.undisturbed, checks, removed, copy)
 
 
@@ -205,8 +209,7 @@ def blaming(query: Query) -> Iterator[None]:
         cause = error if isinstance(error, QueryError) else error.__cause__
         if isinstance(cause, QueryError) and cause.code is None:
             raise  # the connection's fault
-        message = str(error)
-        raise ExportError(f"{query.filename}{_line(message, query.text)}: {message}") from error
+        raise query.engine_fault(str(error)) from None
 
 
 def limits(settings: Settings) -> dict[str, int]:
@@ -310,6 +313,10 @@ def _send(bucket: Bucket, place: Place, name: str, paths: Sequence[Path]) -> dic
     return sent
 
 
+def _copy(settings: Settings, place: Place, name: str, paths: Sequence[Path]) -> Path | None:
+    return keep_copy(settings.home, place, name, paths, settings.h3_exports_keep) if settings.embedded else None
+
+
 def _check(bucket: Bucket, engine: ClickHouse, result: Result, output: Format, file: ExportFile) -> FileCheck:
     """Read a file back: a table row by row through the engine, anything else as bytes."""
     name = engine_format(output)
@@ -320,14 +327,11 @@ def _check(bucket: Bucket, engine: ClickHouse, result: Result, output: Format, f
     return FileCheck(file.format, f"{result.rows} rows, {result.checksum(engine, output)}", f"{rows} rows, {checksum}")
 
 
-def _line(message: str, text: str) -> str:
-    """``:LINE`` of what the engine's message is about, if it says a line or names something in the query."""
-    if found := re.search(r"\(line (\d+), col \d+\)", message):
-        return f":{found[1]}"
-    statement = [(number, line.split("--", 1)[0]) for number, line in enumerate(text.splitlines(), 1)]
-    for word in re.findall(r"[`']([A-Za-z_][\w.]*)[`']", message):
-        pattern = re.compile(rf"\b{re.escape(word.split('.')[-1])}\b")
-        for number, line in statement:
-            if pattern.search(line):
-                return f":{number}"
-    return ""
+def last_day(settings: Settings, *, on_wait: OnWait = _unheard) -> date | None:
+    """The last day, by local time, on which a trip departed; None where there are no trips."""
+    with open_reader(settings, limits=limits(settings), on_wait=on_wait) as reader:
+        ((rows, day),) = reader.rows(
+            "SELECT count(), max(toDate(hour + toIntervalMinute(utc_offset_minutes), 'UTC')) FROM cell_hourly "
+            "WHERE resolution = (SELECT min(resolution) FROM cell_hourly) AND departures > 0"
+        )
+    return day if rows else None

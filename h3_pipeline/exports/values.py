@@ -88,7 +88,7 @@ def _bool(given: Any) -> bool:
 
 def _text(given: Any) -> str:
     if not isinstance(given, str):
-        raise ValueError(f"must be text, not {given!r}; put it in quotes")
+        raise ValueError(f"must be text, not {given!r}; put it in quotes")  # noqa: TRY004 - pydantic wants a ValueError
     return given
 
 

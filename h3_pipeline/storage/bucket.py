@@ -12,15 +12,18 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import boto3.session
+import botocore.session
 from boto3.exceptions import Boto3Error
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.utils import parse_timestamp
 from s3transfer.exceptions import RetriesExceededError
 
 from h3_pipeline.errors import StorageError
 
 _ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 _DELETED_AT_ONCE = 1000  # what S3 takes
+
 
 @dataclass(frozen=True, slots=True)
 class BucketAccess:
@@ -102,7 +105,7 @@ class Bucket:
     def __init__(self, access: BucketAccess) -> None:
         self.access = access
         # a session of its own: the default one keeps the credentials that it saw first
-        self._client = boto3.session.Session().client(
+        self._client = _session().client(
             "s3",
             region_name=access.region,
             endpoint_url=access.endpoint_url,
@@ -294,6 +297,21 @@ class Bucket:
     def _error(self, failure: str, error: Exception) -> StorageError:
         hint = "Check S3_BUCKET, S3_ENDPOINT_URL and the credentials."
         return StorageError(f"{self} {failure}: {' '.join(str(error).split())} {hint}")
+
+
+def _session() -> boto3.session.Session:
+    """A session that reads times in a listing without guessing at their format: three quarters of a listing's time."""
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    return boto3.session.Session(botocore_session=session)
+
+
+def _timestamp(value: Any) -> datetime:
+    try:
+        parsed = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return parse_timestamp(value)
+    return parsed if parsed.tzinfo else parse_timestamp(value)
 
 
 def _archived(entry: Mapping[str, Any]) -> ArchivedObject | None:

@@ -126,6 +126,16 @@ class Reader:
             self._engine.raw_to_file(statement, engine_format, target, parameters, self._restrictions)
 
 
+def parsed(engine: ClickHouse, sql: str, parameters: Parameters) -> str:
+    """What `Reader.checked` gives, by any engine: the statement is parsed, and its tables need not exist.
+
+    Raises:
+        WarehouseError: It is no statement, it is several, or something in it can escape.
+    """
+    with _explained(engine, _LIMITS):
+        return _checked(engine, sql, parameters)
+
+
 @contextmanager
 def open_reader(
     settings: Settings, *, limits: Mapping[str, Any] = _LIMITS, on_wait: OnWait = logger.info
