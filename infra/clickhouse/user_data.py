@@ -46,7 +46,7 @@ class ClusterSettings:
         clickhouse_version: Exact version of the packages.
         log_group: CloudWatch log group of the servers' logs.
         metrics_namespace: CloudWatch namespace of the servers' metrics.
-        packages_url: ``s3://`` prefix of ClickHouse's RPMs, for networks without a way out; else ClickHouse's repository.
+        packages_url: ``s3://`` prefix of ClickHouse's RPMs; empty takes them from ClickHouse's own repository.
     """
 
     shards: tuple[tuple[str, ...], ...]

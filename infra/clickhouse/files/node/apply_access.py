@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes roles, users and grants on this server from sql/access.sql, once it answers.
 
-Runs on the node, on the system's Python (3.9) and the AWS command line. Passwords reach the server only as salted hashes,
-on standard input. The statements change nothing that is there already, so every server may run them.
+Runs on the node, on the system's Python (3.9) and the AWS command line. Passwords reach the server only as salted
+hashes, on standard input. The statements change nothing that is there already, so every server may run them.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ def main() -> None:
 
 def fill_in(text: str, database: str, passwords: dict) -> str:
     """The statements with names and salted hashes in place of what is between @ signs."""
-    values = {"database": f"`{database}`", "scratch": f"`{database}__*`"}
+    values = {"database": f"`{database}`", "scratch": f"{database}__*"}
     for user, password in passwords.items():
         salt = secrets.token_hex(16)
         values[f"{user}_salt"] = salt

@@ -64,7 +64,7 @@ def write_tls(tls: dict, folder: Path, system_authorities: Path) -> None:
 
 
 def write_passwords(cluster_password: str, folder: Path) -> None:
-    """What the server reads (the cluster's password, hashes) and what local scripts read (two passwords made up here)."""
+    """What the server reads (the cluster's password, hashes), and what local scripts read (two passwords made here)."""
     path = folder / "passwords.env"
     known = read(path)
     own = {name: known.get(name) or secrets.token_hex(24) for name in ("H3_ADMIN_PASSWORD", "H3_MONITOR_PASSWORD")}

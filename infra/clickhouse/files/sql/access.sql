@@ -17,11 +17,19 @@ GRANT SELECT, SHOW ON @database@.* TO h3_reader;
 CREATE QUOTA IF NOT EXISTS h3_reader KEYED BY user_name
     FOR INTERVAL 1 minute MAX queries = 1200, execution_time = 1200 TO h3_reader;
 
--- Writes backups to the bucket, and follows them.
+-- Takes and restores backups, and tries a restore in a database beside; publishes nothing meanwhile, hence the lease.
 CREATE ROLE IF NOT EXISTS h3_backup;
-GRANT BACKUP ON @database@.* TO h3_backup;
-GRANT S3 ON *.* TO h3_backup;
+GRANT CLUSTER ON *.* TO h3_backup;
+GRANT BACKUP, SELECT, INSERT, CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, ALTER MODIFY COMMENT
+    ON @database@.* TO h3_backup;
+GRANT CREATE DATABASE, DROP DATABASE, BACKUP, SELECT, INSERT, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, ALTER DELETE,
+    ALTER MODIFY COMMENT, SYSTEM MERGES ON @scratch@.* TO h3_backup;
 GRANT SELECT ON system.backups TO h3_backup;
+GRANT SELECT ON system.columns TO h3_backup;
+GRANT SELECT ON system.databases TO h3_backup;
+GRANT SELECT ON system.parts TO h3_backup;
+GRANT SELECT ON system.tables TO h3_backup;
+GRANT CREATE TEMPORARY TABLE, S3 ON *.* TO h3_backup;
 GRANT NAMED COLLECTION ON trips_bucket TO h3_backup;
 
 -- Changes the passwords of these four users and of nobody else.

@@ -1,0 +1,116 @@
+"""A node as a test has it: the files that a real node gets, on an engine of this process instead of a server.
+
+chDB reads the same configuration as a server. What is put on top, and nothing else: its log goes nowhere, and its one
+user `default` exists, with the privileges that a test gives it.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+from xml.sax.saxutils import escape
+
+import clickhouse_connect
+
+from h3_pipeline.clickhouse.client import ClickHouse
+from infra.clickhouse.user_data import FILES, USERS, ClusterSettings, NodeSettings, cluster_xml, environment
+
+SERVERS = ("ch-1.h3.internal", "ch-2.h3.internal", "ch-3.h3.internal")
+KEEPERS = ("keeper-1.h3.internal", "keeper-2.h3.internal", "keeper-3.h3.internal")
+
+CLUSTER = ClusterSettings(
+    shards=(SERVERS,),
+    keepers=KEEPERS,
+    region="eu-central-1",
+    bucket="trips-data-bucket",
+    files_url="s3://assets/files.zip",
+    tls_secret_arn="arn:aws:secretsmanager:eu-central-1:111111111111:secret:tls",
+    cluster_secret_arn="arn:aws:secretsmanager:eu-central-1:111111111111:secret:cluster",
+    user_secret_arns={user: f"arn:aws:secretsmanager:eu-central-1:111111111111:secret:{user}" for user in USERS},
+)
+NODE = NodeSettings(cluster=CLUSTER, name=SERVERS[1], volume_id="vol-0123456789abcdef0", attach_volume=True)
+
+FETCHED = {
+    "H3_CLUSTER_PASSWORD": "c" * 32,
+    "H3_ADMIN_PASSWORD_HASH": "a" * 64,
+    "H3_MONITOR_PASSWORD_HASH": "b" * 64,
+}
+"""What node/fetch_secrets.py writes for the server."""
+
+FULL_ACCESS = "<access_management>1</access_management><named_collection_control>1</named_collection_control>"
+
+
+@contextmanager
+def engine_of(
+    folder: Path,
+    node: NodeSettings = NODE,
+    *,
+    grants: Sequence[str] | None = None,
+    profile: str = "default",
+    variables: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[ClickHouse]:
+    """Open an engine with a node's configuration.
+
+    Args:
+        folder: Where its data are, beside its configuration.
+        node: Which node.
+        grants: What its user may do; None for everything.
+        profile: Its user's settings profile.
+        variables: Environment variables in place of the node's own.
+        more: Further files by their path below the configuration's folder.
+    """
+    etc = folder / "etc"
+    shutil.rmtree(etc, ignore_errors=True)
+    for part in ("config.d", "users.d"):
+        shutil.copytree(FILES / "server" / part, etc / part)
+    (etc / "config.d" / "90-cluster.xml").write_text(cluster_xml(node.cluster))
+    privileges = FULL_ACCESS if grants is None else _grants(grants)
+    files = {
+        "config.xml": f"<clickhouse><users_config>{etc / 'users.xml'}</users_config><http_port>8123</http_port></clickhouse>",
+        "users.xml": "<clickhouse><users><default><no_password/></default></users></clickhouse>",
+        "config.d/99-test.xml": "<clickhouse><logger replace='1'><level>none</level><console>0</console></logger>"
+        "<allow_no_password>1</allow_no_password></clickhouse>",
+        "users.d/99-test.xml": "<clickhouse><users><default><no_password/><networks><ip>::/0</ip></networks>"
+        f"<profile>{profile}</profile><quota>default</quota>{privileges}</default></users></clickhouse>",
+        **(more or {}),
+    }
+    for name, content in files.items():
+        (etc / name).write_text(content)
+    with mock.patch.dict(os.environ, {**environment(node), **FETCHED, **(variables or {})}):
+        client = clickhouse_connect.get_client(
+            interface="chdb", path=str(folder / "data"), chdb_options={"config-file": str(etc / "config.xml")}
+        )
+        with ClickHouse(client, "the node") as engine:
+            yield engine
+
+
+def access_statements() -> list[str]:
+    """The statements of sql/access.sql, with everything filled in."""
+    filled = fill_in_access({user: f"password of {user}" for user in USERS})
+    text = re.sub(r"^--.*$", "", filled, flags=re.MULTILINE)
+    return [" ".join(statement.split()) for statement in text.split(";") if statement.strip()]
+
+
+def fill_in_access(passwords: Mapping[str, str]) -> str:
+    """sql/access.sql as a node sends it to its server."""
+    from infra.tests.node_scripts import load
+
+    return load("apply_access").fill_in((FILES / "sql" / "access.sql").read_text(), CLUSTER.database, dict(passwords))
+
+
+def grants_of(user: str) -> list[str]:
+    """The privileges of a user's roles, as GRANT statements that name nobody."""
+    statements = access_statements()
+    roles = [found[1] for s in statements if (found := re.fullmatch(rf"GRANT (\w+) TO {user}", s))]
+    found = [
+        (s.rpartition(" TO ")[0], s.rpartition(" TO ")[2]) for s in statements if " ON " in s and s.startswith("GRANT")
+    ]
+    return [grant for grant, role in found if role in roles]
+
+
+def _grants(grants: Sequence[str]) -> str:
+    return f"<grants>{''.join(f'<query>{escape(grant)}</query>' for grant in grants)}</grants>"
