@@ -236,7 +236,10 @@ def _in_words(fault: Any, path: located.Path) -> str:
 
 
 def _line(message: str, text: str) -> str:
-    """``:LINE`` of what the engine's message is about, if it says a line or names something in the query."""
+    """``:LINE`` of what the engine's message is about: one that it says, or where something that it names stands.
+
+    Otherwise the statement's first line.
+    """
     if found := re.search(r"\(line (\d+), col \d+\)", message):
         return f":{found[1]}"
     statement = [(number, line.split("--", 1)[0]) for number, line in enumerate(text.splitlines(), 1)]
@@ -245,4 +248,5 @@ def _line(message: str, text: str) -> str:
         for number, line in statement:
             if pattern.search(line):
                 return f":{number}"
-    return ""
+    first = next((number for number, line in statement if line.strip()), 1)
+    return f":{first}"

@@ -2,7 +2,7 @@
 -- description: >
 --   Departures and arrivals of each cell in each of the 168 hours of the week, local time, over all weeks
 --   in the tables, and the cell's rank in that hour.
--- formats: [csv.zst, parquet, geojson]
+-- formats: [csv.zst, parquet, geojson, map]
 -- schedule: "15 5 * * 1"
 -- reads: [cell_hourly]
 -- parameters:
@@ -16,7 +16,7 @@
 --   departures: {label: Departures}
 --   arrivals: {label: Arrivals}
 WITH
-    toDateTime(hour, 'UTC') + toIntervalMinute(utc_offset_minutes) AS local_hour,
+    hour + toIntervalMinute(utc_offset_minutes) AS local_hour,
     hourly AS
     (
         SELECT
