@@ -149,6 +149,10 @@ class NoBackup(WarehouseError):
     """There is no backup to restore."""
 
 
+class NoInventory(WarehouseError):
+    """The list of a backup's objects is missing or damaged."""
+
+
 class BackupCatalog:
     """The backups of one database.
 
@@ -229,17 +233,17 @@ class BackupCatalog:
         """Size and ETag, by key, of each object that the engine wrote for a backup.
 
         Raises:
-            WarehouseError: The list is damaged.
+            NoInventory: The list is missing or damaged.
             StorageError: It cannot be read.
         """
         key = self.folder(name) + _OBJECTS
         if self.bucket.head(key) is None:
-            raise WarehouseError(f"{key} is missing")
+            raise NoInventory(f"{key} is missing")
         try:
             text = gzip.decompress(self.bucket.read(key)).decode()
             return {row[0]: (int(row[1]), row[2]) for row in csv.reader(io.StringIO(text))}
         except (OSError, EOFError, ValueError, IndexError) as error:
-            raise WarehouseError(f"{key} is damaged: {error}") from error
+            raise NoInventory(f"{key} is damaged: {error}") from error
 
     def archived(self, name: BackupName) -> list[ArchivedObject]:
         """Objects that must be thawed before a backup can be restored, its base's among them."""

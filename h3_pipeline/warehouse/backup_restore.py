@@ -16,7 +16,7 @@ from h3_pipeline.errors import PipelineError, WarehouseError
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import ArchivedObject, Bucket
 from h3_pipeline.warehouse import history
-from h3_pipeline.warehouse.backup_catalog import BackupCatalog, BackupManifest, BackupName
+from h3_pipeline.warehouse.backup_catalog import BackupCatalog, BackupManifest, BackupName, NoInventory
 from h3_pipeline.warehouse.backup_content import contents
 from h3_pipeline.warehouse.backup_exchange import exchange, finish_interrupted_exchange
 from h3_pipeline.warehouse.backup_operation import OnProgress, Operation, OperationFailed, unwatched
@@ -119,6 +119,10 @@ def restore_backup(
     name = catalog.newest(at)
     manifest = _readable(catalog, name)
     try:
+        _refuse_damaged(catalog, name)
+    except NoInventory as error:  # without it, damage is found all the same, only later
+        logger.warning("%s", error)
+    try:
         finish_interrupted_exchange(engine, target, warehouse.lock)
         migrate(engine, target)
         _refuse_to_overwrite(warehouse, target, manifest, overwrite)
@@ -159,6 +163,7 @@ def drill(
     rows: dict[str, int] = {}
     try:
         manifest = _readable(catalog, name)
+        _refuse_damaged(catalog, name)
         with scratch_database(warehouse.engine, warehouse.placement, warehouse.lock, Purpose.DRILL) as restored:
             _restore_beside(warehouse, catalog, name, manifest, restored, on_progress, on_stage)
         rows = {table: content.rows for table, content in manifest.tables.items()}
@@ -207,16 +212,13 @@ def _thaw_message(catalog: BackupCatalog, name: BackupName, archived: Sequence[A
 
 
 def _readable(catalog: BackupCatalog, name: BackupName) -> BackupManifest:
-    """The manifest of a backup whose objects are all there, in their sizes, and whose tables we know."""
+    """The manifest of a backup whose objects can be read, and whose tables we know."""
     refuse_archived(catalog, name)
     manifest = catalog.manifest(name)
     if unknown := sorted(set(manifest.migrations) - set(migration_names())):
         raise WarehouseError(
             f"Backup {name} is of a newer version of h3_pipeline ({unknown[-1]}); update this installation"
         )
-    faults = _missing_or_cut(catalog, name) + (_missing_or_cut(catalog, name.base) if name.base else [])
-    if faults:
-        raise BackupDamaged(f"Backup {name} is damaged: {_listed(faults)}.{_another(catalog, name)}")
     return manifest
 
 
@@ -267,6 +269,18 @@ def _damage_named(catalog: BackupCatalog, name: BackupName) -> Iterator[None]:
             raise
         suffix = f" ({_listed(changed)})" if changed else ""
         raise BackupDamaged(f"Backup {name} cannot be restored: {error}{suffix}{_another(catalog, name)}") from error
+
+
+def _refuse_damaged(catalog: BackupCatalog, name: BackupName) -> None:
+    """Make sure that every object of a backup is there, in its size, before the engine is troubled with it.
+
+    Raises:
+        BackupDamaged: One is not.
+        NoInventory: Nobody knows what there should be.
+    """
+    faults = [fault for each in (name, name.base) if each for fault in _missing_or_cut(catalog, each)]
+    if faults:
+        raise BackupDamaged(f"Backup {name} is damaged: {_listed(faults)}.{_another(catalog, name)}")
 
 
 def _missing_or_cut(catalog: BackupCatalog, name: BackupName) -> list[str]:

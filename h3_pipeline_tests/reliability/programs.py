@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.processing.process import process_upload
 from h3_pipeline.settings import Settings
 from h3_pipeline.storage.bucket import Bucket, BucketAccess
+from h3_pipeline.warehouse.backup import take_backup
+from h3_pipeline.warehouse.backup_operation import OnProgress, Progress
+from h3_pipeline.warehouse.backup_restore import restore_backup
 from h3_pipeline.warehouse.connect import open_warehouse
 from h3_pipeline_tests.reliability.checksums import census, checksums, leftovers
 
@@ -53,7 +57,23 @@ def retract(upload: str) -> list[Any]:
     return ["retract", upload]
 
 
-def warehouse_program(home: Path, access: BucketAccess, operations: list[list[Any]], answer: Path) -> Program:
+def back_up() -> list[Any]:
+    """An operation that takes a backup."""
+    return ["back up", ""]
+
+
+def restore(at: str = "") -> list[Any]:
+    """An operation that puts a backup in the place of what is there."""
+    return ["restore", at]
+
+
+def warehouse_program(
+    home: Path,
+    access: BucketAccess,
+    operations: list[list[Any]],
+    answer: Path,
+    rollup_resolutions: tuple[int, ...] = (9, 8, 7, 6, 5),
+) -> Program:
     """Work on the embedded warehouse of ``home``.
 
     The answer is what the warehouse held before and what it holds after, see `checksums`.
@@ -63,6 +83,7 @@ def warehouse_program(home: Path, access: BucketAccess, operations: list[list[An
         "home": str(home),
         "access": asdict(access),
         "operations": operations,
+        "rollup_resolutions": rollup_resolutions,
         "answer": str(answer),
     }
 
@@ -79,12 +100,19 @@ def run(program: Program, on_stage: OnStage) -> None:
 
 
 def _warehouse(program: Program, access: BucketAccess, on_stage: OnStage) -> dict[str, Any]:
-    with open_warehouse(Settings.load(h3_pipeline_home=program["home"]), access) as warehouse:
+    settings = Settings.load(h3_pipeline_home=program["home"], h3_rollup_resolutions=program["rollup_resolutions"])
+    with open_warehouse(settings, access) as warehouse:
         on_stage("open")
         found = census(warehouse.engine)
         for operation, what in program["operations"]:
             if operation == "load":
                 warehouse.load(Manifest.from_json(what), on_stage=on_stage)
+            elif operation == "back up":
+                take_backup(warehouse, Bucket(access), on_progress=_once(on_stage), on_stage=on_stage)
+            elif operation == "restore":
+                at = datetime.fromisoformat(what) if what else None
+                bucket, progress = Bucket(access), _once(on_stage)
+                restore_backup(warehouse, bucket, at=at, overwrite=True, on_progress=progress, on_stage=on_stage)
             else:
                 warehouse.retract(what, on_stage=on_stage)
         return {
@@ -93,6 +121,19 @@ def _warehouse(program: Program, access: BucketAccess, on_stage: OnStage) -> dic
             "checksums": checksums(warehouse.engine),
             "leftovers": leftovers(warehouse.engine),
         }
+
+
+def _once(on_stage: OnStage) -> OnProgress:
+    """Makes a stage of the engine's first sign of progress."""
+    said = False
+
+    def on_progress(_: Progress) -> None:
+        nonlocal said
+        if not said:
+            said = True
+            on_stage("under way")
+
+    return on_progress
 
 
 def _processing(program: Program, access: BucketAccess, on_stage: OnStage) -> dict[str, Any]:
