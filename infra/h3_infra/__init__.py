@@ -1,0 +1,1 @@
+"""The deployment on AWS: one CDK app, its settings and its stacks."""

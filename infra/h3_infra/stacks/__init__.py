@@ -1,0 +1,1 @@
+"""The stacks: what holds state apart from what does not."""
