@@ -23,7 +23,8 @@ from dagster import (
     multi_asset,
 )
 
-from h3_pipeline.assets.metadata import TRIPS_SCHEMA, loaded_metadata
+from h3_pipeline.assets.metadata import TRIPS_SCHEMA, Metadata, loaded_metadata
+from h3_pipeline.assets.pictures import departures_picture
 from h3_pipeline.assets.processing import UPLOAD_MANIFESTS
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG
 from h3_pipeline.ops import measured
@@ -127,7 +128,7 @@ def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> 
             clock.stop()
             measured.upload_loaded(manifest, bucket)
             loaded[key] = result
-            _report(context, partition, manifest, result)
+            _report(context, partition, manifest, result, _picture(context, warehouse, key, result))
         if loaded:
             yield _check_conservation(warehouse, loaded)
             yield _check_recounts(CELL_HOURLY, loaded)
@@ -153,13 +154,24 @@ def _manifest(bucket: Bucket, key: str) -> Manifest:
     return Manifest.from_json(document)
 
 
-def _report(context: AssetExecutionContext, partition: str, manifest: Manifest, result: LoadedUpload) -> None:
+def _picture(context: AssetExecutionContext, warehouse: Warehouse, key: str, result: LoadedUpload) -> Metadata:
+    try:
+        return {"picture": departures_picture(warehouse, key, result)}
+    except Exception:
+        # the upload is loaded: nothing that only adorns its report may fail it
+        context.log.warning("no picture of %s", key, exc_info=True)
+        return {}
+
+
+def _report(
+    context: AssetExecutionContext, partition: str, manifest: Manifest, result: LoadedUpload, picture: Metadata
+) -> None:
     for table in LOADED_TABLES:
         context.log_event(
             AssetMaterialization(
                 asset_key=AssetKey(table),
                 partition=partition,
-                metadata=loaded_metadata(table, result),
+                metadata=loaded_metadata(table, result) | (picture if table == CELL_HOURLY else {}),
                 tags={DATA_VERSION_TAG: manifest.upload_etag},
             )
         )

@@ -1,13 +1,17 @@
 """Whole runs: uploads in the bucket to rows, events, checks and partition states."""
 
+import base64
+import io
 import socket
 from collections.abc import Callable
 
 import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, DagsterRunStatus
+from PIL import Image, ImageColor
 
 from h3_pipeline.definitions import build_definitions
 from h3_pipeline.errors import StorageError
+from h3_pipeline.exports.maps.colours import SEQUENTIAL
 from h3_pipeline.ingestion import PROCESS_TAG, end_runs_of_dead_processes, ingest
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage.bucket import Bucket
@@ -73,6 +77,18 @@ def test_metadata_that_a_person_wants(
     assert stored is not None
     assert materialization.tags is not None
     assert materialization.tags["dagster/data_version"] == stored.etag
+
+    [record] = instance.fetch_materializations(AssetKey("cell_hourly"), limit=1).records
+    assert record.asset_materialization is not None
+    picture = str(record.asset_materialization.metadata["picture"].value)
+    assert picture.startswith("![Departures of a.csv, H3 resolution ")
+    assert len(picture) < 30_000
+    with Image.open(io.BytesIO(base64.b64decode(picture.partition("base64,")[2].rstrip(")")))) as image:
+        assert (image.format, image.size) == ("PNG", (640, 400))
+        # the cells' own colours, beside those of page and letters
+        assert {colour for _, colour in image.convert("RGB").getcolors() or []} & {
+            ImageColor.getrgb(each) for each in SEQUENTIAL.light
+        }
 
 
 def test_checks_are_green_and_counted(

@@ -13,8 +13,6 @@ from h3_pipeline.exports.maps.colours import CLASSES, DIVERGING, SEQUENTIAL, Pal
 _SKEWED = 30
 """The largest is so many times the median: equal counts would put all that matters into one class."""
 
-_STEPS = ((1, 2, 5), (1, 3), (1,))
-
 
 @dataclass(frozen=True, slots=True)
 class Classes:
@@ -42,13 +40,18 @@ class Classes:
         return bisect_right(self.limits, value)
 
 
-def classify(values: npt.NDArray[np.float64]) -> Classes:
+def classify(values: npt.NDArray[np.float64], *, largest_only: int | None = None) -> Classes:
     """Classes for numbers: about zero if there are some on either side, else by size.
 
     Args:
         values: Any shape; what is not finite is left out.
+        largest_only: Tell so many of the largest apart; all others are in the class of the smallest of these.
     """
     known = values[np.isfinite(values)]
+    if largest_only is not None and known.size > largest_only:
+        smallest = known.min()
+        known = np.sort(known)[-largest_only:]
+        known[0] = smallest
     if not known.size:
         return Classes((), (), "no numbers")
     different = np.unique(known)
@@ -74,23 +77,22 @@ def number(value: float) -> str:
 
 def _about_zero(known: npt.NDArray[np.float64]) -> Classes:
     sizes = np.abs(known[known != 0])
-    limits = _rounded(np.quantile(sizes, (0.25, 0.6, 0.9)), sizes)
-    both = tuple(sorted({side * limit for limit in limits for side in (-1, 1)}))
-    # a number that reaches a negative limit from below belongs to the class below it
-    return _labelled(both, known, "the same steps on either side of zero", diverging=True)
+    limits = _rounded(np.quantile(sizes, (0.25, 0.6, 0.9)), sizes) or (float(sizes.max()),)
+    both = (*(-limit for limit in reversed(limits)), *limits)
+    labels = [f"{number(low)} to {number(high)}" for low, high in pairwise(both)]
+    return Classes(
+        both,
+        (f"below {number(both[0])}", *labels, f"{number(both[-1])} and more"),
+        "the same steps on either side of zero",
+        diverging=True,
+    )
 
 
 def _steps(smallest: float, largest: float) -> tuple[float, ...]:
-    """Round limits between two numbers, each a like factor above the one before, few enough."""
-    exponents = range(int(np.floor(np.log10(smallest))), int(np.ceil(np.log10(largest))) + 1)
-    limits: list[float] = []
-    for digits in _STEPS:
-        limits = [digit * 10.0**exponent for exponent in exponents for digit in digits]
-        limits = [limit for limit in limits if smallest < limit < largest]
-        if len(limits) < CLASSES:
-            return tuple(limits)
-    every = -(-len(limits) // (CLASSES - 1))
-    return tuple(limits[::-1][::every][::-1])
+    """Limits between two numbers, each about a like factor above the one before, with one digit."""
+    even = np.geomspace(smallest, largest, CLASSES + 1)[1:-1]
+    limits = {float(f"{limit:.1g}") for limit in even}
+    return tuple(sorted(limit for limit in limits if smallest < limit < largest))
 
 
 def _rounded(limits: Iterable[float], known: npt.NDArray[np.float64]) -> tuple[float, ...]:
@@ -104,14 +106,10 @@ def _rounded(limits: Iterable[float], known: npt.NDArray[np.float64]) -> tuple[f
     return tuple(sorted(limit for limit in chosen if smallest < limit <= largest))
 
 
-def _labelled(
-    limits: tuple[float, ...], known: npt.NDArray[np.float64], method: str, *, diverging: bool = False
-) -> Classes:
+def _labelled(limits: tuple[float, ...], known: npt.NDArray[np.float64], method: str) -> Classes:
     whole = bool((known == np.round(known)).all())
-    ends = (min(float(known.min()), *limits), *limits, max(float(known.max()), *limits))
     labels = []
-    for index, (low, high) in enumerate(pairwise(ends)):
-        last = index == len(limits)
-        upper = high if last or not whole else high - 1
+    for index, (low, high) in enumerate(pairwise((float(known.min()), *limits, float(known.max())))):
+        upper = high - 1 if whole and index < len(limits) else high
         labels.append(number(low) if low == upper else f"{number(low)} – {number(upper)}")
-    return Classes(limits, tuple(labels), method, diverging)
+    return Classes(limits, tuple(labels), method)

@@ -12,18 +12,21 @@ from urllib.parse import urlsplit
 
 import h3
 import numpy as np
-import numpy.typing as npt
 from jinja2 import Environment, PackageLoader
 
 from h3_pipeline.errors import ExportError
 from h3_pipeline.exports.geometry import centres
 from h3_pipeline.exports.maps.classes import Classes, classify
+from h3_pipeline.exports.maps.extent import bounds
 from h3_pipeline.exports.maps.payload import Payload, pack
 from h3_pipeline.exports.maps.result import Grid, Result, read_result
 from h3_pipeline.exports.maps.spec import HOURS, MapSpec
 
 CORE = 0.98
 """Share of the first measure that the map shows when it opens; a few far-off cells would make the rest tiny."""
+
+FLOWS_DRAWN = 300
+"""Flows that a page draws when it opens, the largest: more hide one another."""
 
 _PAGE = resources.files("h3_pipeline.exports.maps") / "page"
 
@@ -102,6 +105,7 @@ def _described(result: Result, spec: MapSpec, payload: Payload) -> dict[str, Any
             for measure, combine in zip(spec.measures, result.combine, strict=True)
         ],
         "grids": grids,
+        "flows_drawn": FLOWS_DRAWN,
         "tiles": {"url": spec.tiles_url, "attribution": spec.tiles_attribution} if spec.tiles_url else None,
     }
 
@@ -122,7 +126,7 @@ def _packed(grid: Grid, payload: Payload, *, flows: bool) -> dict[str, Any]:
         "cells": payload.add(cells),
         "centres": payload.add(points.astype(np.float32)),
         "totals": [payload.add_numbers(values) for values in grid.totals],
-        "classes": [_classes(grid, index) for index in range(len(grid.totals))],
+        "classes": [_classes(grid, index, flows=flows) for index in range(len(grid.totals))],
     }
     if flows:
         described["origins"] = payload.add_indexes(places[:, 0])
@@ -136,10 +140,14 @@ def _packed(grid: Grid, payload: Payload, *, flows: bool) -> dict[str, Any]:
     return described
 
 
-def _classes(grid: Grid, measure: int) -> dict[str, Any]:
-    described = {"all": _legend(classify(grid.totals[measure]))}
+def _classes(grid: Grid, measure: int, *, flows: bool) -> dict[str, Any]:
+    # of flows only the largest are drawn at first: these are told apart
+    drawn = FLOWS_DRAWN if flows else None
+    described = {"all": _legend(classify(grid.totals[measure], largest_only=drawn))}
     if grid.hourly:
-        described["hour"] = _legend(classify(grid.hourly.values[measure]))
+        hours = len(np.unique(grid.hourly.hour))
+        values = grid.hourly.values[measure]
+        described["hour"] = _legend(classify(values, largest_only=drawn and drawn * hours))
     return described
 
 
@@ -154,36 +162,6 @@ def _legend(classes: Classes) -> dict[str, Any]:
             "dark": classes.palette.pick(count, dark=True),
         },
     }
-
-
-def bounds(
-    points: npt.NDArray[np.float64], weights: npt.NDArray[np.float64] | None = None, share: float = 1.0
-) -> tuple[float, float, float, float]:
-    """The box around points: west, south, east, north. East is more than 180 where it lies across the antimeridian.
-
-    Args:
-        points: Degrees, shape (points, 2): longitude, latitude.
-        weights: What each counts for, if not all of them are to be inside.
-        share: Of the weights to be inside, about, along each axis.
-    """
-    if weights is None or not weights.sum():
-        weights = np.ones(len(points))
-        share = 1.0
-    lng = points[:, 0]
-    # begin behind the widest gap between neighbours, round the world
-    around = np.sort(lng)
-    gaps = np.diff(np.r_[around, around[0] + 360])
-    start = around[(int(gaps.argmax()) + 1) % len(around)]
-    west, east = _middle((lng - start) % 360 + start, weights, share)
-    south, north = _middle(points[:, 1], weights, share)
-    return west, south, east, north
-
-
-def _middle(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], share: float) -> tuple[float, float]:
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    low, high = np.searchsorted(reached, ((1 - share) / 2, (1 + share) / 2 - 1e-12))
-    return float(values[order[low]]), float(values[order[min(int(high), len(values) - 1)]])
 
 
 def _width(resolution: int) -> str:

@@ -152,12 +152,9 @@ class _Reader:
 
     def _batch(self, batch: pa.RecordBatch) -> _Batch:
         spec = self._spec
-        columns = [batch.column(name) for name in spec.cell_columns]
-        placed = columns[0].is_valid()
-        for column in columns[1:]:
-            placed = pc.and_(placed, column.is_valid())
         # what has no cell has no place on a map
-        batch = batch.filter(placed)
+        placed = [batch.column(name).is_valid().to_numpy(zero_copy_only=False) for name in spec.cell_columns]
+        batch = batch.filter(pa.array(np.logical_and.reduce(placed)))
         cells = np.column_stack([_cells(batch.column(name), name) for name in spec.cell_columns])
         hours = _hours(batch.column(spec.hour_of_week), spec.hour_of_week) if spec.hour_of_week else None
         numbers = np.ones((2 * len(spec.measures) + 1, batch.num_rows))

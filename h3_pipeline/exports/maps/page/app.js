@@ -8,9 +8,9 @@
   const root = document.documentElement;
   const DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
   const LARGEST = 20;
-  const TOPS = [100, 300, 1000, 5000];
+  const TOPS = [100, spec.flows_drawn, 1000, 5000];
   const flows = spec.kind === "flows";
-  const noun = flows ? "flows" : "cells";
+  const counted = (count) => `${whole.format(count)} ${flows ? "flow" : "cell"}${count === 1 ? "" : "s"}`;
 
   // ---- what the reader chose ----
 
@@ -18,7 +18,7 @@
     grid: Math.max(0, spec.grids.findIndex((grid) => grid.opens)),
     measure: 0,
     hour: null, // null: all together
-    top: 300,
+    top: spec.flows_drawn,
     chosen: null, // index of a feature that was clicked or taken from the table
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
   };
@@ -314,7 +314,7 @@
       swatch.style.background = colours()[index];
       const count = document.createElement("span");
       count.className = "count";
-      count.textContent = `${whole.format(counts[index])} ${noun}`;
+      count.textContent = counted(counts[index]);
       item.append(swatch, words, count);
       return item;
     });
@@ -335,9 +335,9 @@
     const { label, unit, combine } = measure();
     const total = combine === "sum" ? `; ${label.toLowerCase()}: ${readable(sum, unit)} in total` : "";
     const { found } = grid().packed;
-    const left = found > grid().length ? ` The result has ${whole.format(found)} ${noun}: the largest are here.` : "";
-    const drawn = flows && shown.length < count ? ` The largest ${whole.format(shown.length)} are drawn.` : "";
-    text("status", `${whole.format(count)} ${noun} in ${when()}${total}.${left}${drawn}`.replace("in all hours", spec.hours ? "in all hours" : "").replace(/ +([;.])/g, "$1"));
+    const left = found > grid().length ? ` The result has ${counted(found)}; here are the largest.` : "";
+    const drawn = flows && shown.length < count ? ` The largest ${whole.format(shown.length)} of them are drawn.` : "";
+    text("status", `${counted(count)}${spec.hours ? ` in ${when()}` : ""}${total}.${left}${drawn}`);
     text("hour-name", state.hour === null ? "" : hourName(state.hour));
     $("hour").setAttribute("aria-valuetext", hourName(Number($("hour").value)));
   }
