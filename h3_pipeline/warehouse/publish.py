@@ -21,7 +21,7 @@ from h3_pipeline.errors import WarehouseError
 from h3_pipeline.sql import literal
 from h3_pipeline.warehouse.lock import Lease
 from h3_pipeline.warehouse.publications import Publications
-from h3_pipeline.warehouse.schema import LOADED_TABLES, Placement
+from h3_pipeline.warehouse.schema import LOADED_TABLES, TRIPS, Placement
 from h3_pipeline.warehouse.staging import Staging, partition_rows
 
 logger = logging.getLogger(__name__)
@@ -102,10 +102,16 @@ class _Exchange:
 
         Not by REPLACE PARTITION: an engine killed in the middle of one opens again with the old parts
         and the new ones, so that every other upload's rows of the month are there twice.
+
+        A server may carry the deletion out after its client gave up and published anew. Then the
+        staging table of this try is gone, and nothing is deleted.
         """
+        ours = f"database = {literal(self._placement.database)} AND name = {literal(self._staging.bare_name(TRIPS))}"
         self._alter(
-            f"DELETE IN PARTITION ID '{self._partition}' WHERE upload = {literal(self._ledger.upload)}",
-            {"mutations_sync": 2},
+            f"DELETE IN PARTITION ID '{self._partition}' WHERE upload = {literal(self._ledger.upload)} "
+            f"AND (SELECT count() FROM system.tables WHERE {ours}) > 0",
+            # asked once, when the statement arrives; replicas must all do the same
+            {"mutations_sync": 2, "mutations_execute_subqueries_on_initiator": 1},
         )
 
     def _alter(self, action: str, settings: EngineSettings | None = None) -> None:

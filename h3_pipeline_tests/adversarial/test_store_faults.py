@@ -17,7 +17,7 @@ from h3_pipeline.processing import process as process_module
 from h3_pipeline.processing.engine import TaskEngine, open_task_engine
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.processing.process import process_upload
-from h3_pipeline.storage import prefixes
+from h3_pipeline.storage import named_collection, prefixes
 from h3_pipeline.storage.bucket import Bucket, BucketAccess
 from h3_pipeline_tests.adversarial.corpus import GOOD, line, text
 from h3_pipeline_tests.servers.faults import Fault
@@ -100,6 +100,13 @@ def opened(
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine tries twice; that it gives up, and what then holds, does not depend on how often it tried."""
+    for settings in (named_collection.S3_SETTINGS, process_module._WRITE_SETTINGS):
+        monkeypatch.setitem(settings, "s3_retry_attempts", 2)  # type: ignore[arg-type]
+
+
+@pytest.fixture
 def store(opened: Store) -> Iterator[Store]:
     """With a first version of the upload processed, and a second one in its place."""
     put(opened.direct, KEY, FIRST)
@@ -169,6 +176,7 @@ LASTING = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", LASTING.values(), ids=LASTING)
+@pytest.mark.usefixtures("impatient")
 def test_a_fault_that_lasts_is_an_error_and_changes_nothing(store: Store, fault: Fault) -> None:
     store.proxy.inject(fault)
     with pytest.raises(StorageError) as failure:
@@ -200,6 +208,7 @@ MULTIPART = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("fault", "error"), MULTIPART.values(), ids=MULTIPART)
 def test_a_multipart_write_that_fails(
     store: Store, monkeypatch: pytest.MonkeyPatch, fault: Fault, error: type[PipelineError] | None
