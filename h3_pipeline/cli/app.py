@@ -89,6 +89,9 @@ def demo(
 @app.command()
 def dev(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all of Dagster's logs.")] = False,
+    production_like: Annotated[
+        bool, typer.Option("--production-like", help="With PostgreSQL and the separate processes of production.")
+    ] = False,
 ) -> int:
     """Run Dagster with its UI, and the local bucket.
 
@@ -102,7 +105,7 @@ def dev(
     """
     from h3_pipeline.cli.dev import dev
 
-    return dev(verbose=verbose)
+    return dev(verbose=verbose, production_like=production_like)
 
 
 @app.command()

@@ -93,17 +93,17 @@ def dagster_services(settings: Settings, folder: Path, *, verbose: bool) -> Iter
             text=True,
             errors="replace",
             cwd=folder,
-            env=_environment(settings, verbose),
+            env=environment(settings, verbose),
             start_new_session=True,  # Ctrl-C reaches us alone
         )
     finally:
         signal.signal(signal.SIGINT, interrupt)
-    reader = Thread(target=_relay, args=(process, log, verbose), daemon=True)
+    reader = Thread(target=relay, args=(process, log, verbose), daemon=True)
     reader.start()
     try:
         yield DagsterServices(f"http://{HOST}:{settings.port}", log, process)
     finally:
-        _end(process)
+        end(process)
         reader.join(timeout=2)
 
 
@@ -114,7 +114,7 @@ def _command(settings: Settings, verbose: bool) -> list[str]:
     return [*command, "--log-level", level, "--code-server-log-level", level]
 
 
-def _environment(settings: Settings, verbose: bool) -> dict[str, str]:
+def environment(settings: Settings, verbose: bool) -> dict[str, str]:
     """Ours, with absolute paths: their working folder is another."""
     environment = {**os.environ, "H3_PIPELINE_HOME": str(settings.home)}
     if settings.h3_pipeline_feeds:
@@ -124,7 +124,7 @@ def _environment(settings: Settings, verbose: bool) -> dict[str, str]:
     return environment
 
 
-def _relay(process: subprocess.Popen[str], log: Path, verbose: bool) -> None:
+def relay(process: subprocess.Popen[str], log: Path, verbose: bool) -> None:
     """Write all that they say to a log, and on the screen their warnings and errors, a line each."""
     handler = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     try:
@@ -137,7 +137,7 @@ def _relay(process: subprocess.Popen[str], log: Path, verbose: bool) -> None:
         handler.close()
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[str]) -> None:
     """Ask them to end, and kill what has not ended in time."""
     # a second Ctrl-C must not leave anything behind
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}

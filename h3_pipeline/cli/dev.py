@@ -10,29 +10,38 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from h3_pipeline.cli import screen
-from h3_pipeline.cli.dagster_services import HOST, dagster_services
+from h3_pipeline.cli.dagster_services import HOST, DagsterServices, dagster_services
 from h3_pipeline.cli.process import Terminated
+from h3_pipeline.cli.production_services import ProductionServices, production_services
 from h3_pipeline.errors import PipelineError
 from h3_pipeline.local.dagster_home import dagster_home
+from h3_pipeline.local.postgres import find_programs
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import bucket_access, load_catalog
 from h3_pipeline.storage.bucket import Bucket
 
 
-def dev(*, verbose: bool) -> int:
-    """Run Dagster until Ctrl-C or SIGTERM."""
+def dev(*, verbose: bool, production_like: bool = False) -> int:
+    """Run Dagster until Ctrl-C or SIGTERM.
+
+    Args:
+        verbose: Show all that it says.
+        production_like: With the processes that it has in production.
+    """
     settings = Settings.load()
+    if production_like:
+        find_programs()
     load_catalog(settings)
     with _only_one(settings):
         if not port_is_free(settings.port):
             raise PipelineError(
                 f"Port {settings.port} is in use by another program; end that, or choose another port in PORT"
             )
-        with bucket_access(settings) as access, dagster_home(settings.home) as folder:
+        with bucket_access(settings) as access:
             bucket = Bucket(access)
             bucket.check()
             try:
-                with dagster_services(settings, folder, verbose=verbose) as dagster:
+                with _services(settings, verbose, production_like) as dagster:
                     with screen.stage("Starting Dagster"):
                         dagster.wait_until_ready()
                     screen.say(f"Dagster    {dagster.url}", style="bold")
@@ -50,6 +59,19 @@ def dev(*, verbose: bool) -> int:
             except (KeyboardInterrupt, Terminated):
                 return 0
             raise PipelineError(f"Dagster ended by itself, with exit code {code}; its log is {dagster.log}")
+
+
+@contextmanager
+def _services(
+    settings: Settings, verbose: bool, production_like: bool
+) -> Iterator[DagsterServices | ProductionServices]:
+    """Dagster's processes: those of a laptop, or those of production."""
+    if production_like:
+        with production_services(settings, verbose=verbose) as production:
+            yield production
+        return
+    with dagster_home(settings.home) as folder, dagster_services(settings, folder, verbose=verbose) as local:
+        yield local
 
 
 def running_ui(home: Path) -> str | None:

@@ -1,0 +1,1 @@
+"""How a run becomes a process, where it is not a task on ECS."""
