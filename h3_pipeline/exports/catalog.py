@@ -178,7 +178,8 @@ def _header(text: str, filename: str) -> tuple[Header, located.Located]:
         return Header.model_validate(document.data), document
     except ValidationError as error:
         faults = [(_path(fault["loc"]), fault) for fault in error.errors()]
-        path, fault = min(faults, key=lambda each: document.line(each[0]))
+        # a key that is spelt wrong is both unknown and missing
+        path, fault = min(faults, key=lambda each: (document.line(each[0]), each[1]["type"] != "extra_forbidden"))
         raise _fault(filename, document, path, _in_words(fault, path)) from None
 
 

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,17 @@ def check_syntax(queries: Iterable[Query]) -> None:
         ExportError: One is not; the message names its file and the line.
     """
     unknown = [query for query in queries if query.text not in _well]
-    if not unknown:
-        return
-    texts = [{"sql": query.text, "parameters": _defaults(query)} for query in unknown]
+    for fault in syntax_faults(unknown):
+        if fault is not None:
+            raise fault
+    _well.update(query.text for query in unknown)
+
+
+def syntax_faults(queries: Sequence[Query]) -> list[ExportError | None]:
+    """What is wrong with each query; None for a good one."""
+    if not queries:
+        return []
+    texts = [{"sql": query.text, "parameters": _defaults(query)} for query in queries]
     done = subprocess.run(
         [sys.executable, "-m", __name__],
         input=json.dumps(texts, default=str),
@@ -42,10 +50,8 @@ def check_syntax(queries: Iterable[Query]) -> None:
     )
     if done.returncode:
         raise ExportError(f"The engine that parses the queries of H3_EXPORTS failed: {_last_line(done.stderr)}")
-    for query, fault in zip(unknown, json.loads(done.stdout.splitlines()[-1]), strict=True):
-        if fault is not None:
-            raise query.engine_fault(fault)
-        _well.add(query.text)
+    faults = json.loads(done.stdout.splitlines()[-1])
+    return [None if fault is None else query.engine_fault(fault) for query, fault in zip(queries, faults, strict=True)]
 
 
 def _defaults(query: Query) -> dict[str, Any]:

@@ -63,6 +63,7 @@ _TABLE = {
 # Lines of EXPLAIN AST. The condition of a SHOW is not in it, hence the statement's text for those.
 _BEYOND_READ_ONLY = re.compile(r"^(BackupQuery|KillQueryQuery)|^ +Function file\b", re.MULTILINE)
 _SHOW = re.compile(r"Show")
+_SELECT = re.compile(r"Select")
 
 OnWait = Callable[[str], None]
 
@@ -130,10 +131,13 @@ def parsed(engine: ClickHouse, sql: str, parameters: Parameters) -> str:
     """What `Reader.checked` gives, by any engine: the statement is parsed, and its tables need not exist.
 
     Raises:
-        WarehouseError: It is no statement, it is several, or something in it can escape.
+        WarehouseError: It is no SELECT, it is several, or something in it can escape.
     """
     with _explained(engine, _LIMITS):
-        return _checked(engine, sql, parameters)
+        statement = _checked(engine, sql, parameters)
+        if not _SELECT.match(str(engine.raw(f"EXPLAIN AST {statement}", "TSVRaw", parameters), "utf-8", "replace")):
+            raise WarehouseError("Only a SELECT can be run here")
+        return statement
 
 
 @contextmanager

@@ -150,7 +150,7 @@ def test_weekly_average(new_york: NewYork, ends: pd.DataFrame, box: dict[str, st
             "weekly_average": [inside.sum() / count],
         }
     )
-    assert 0 < inside.sum()
+    assert inside.sum() > 0
     answer = new_york.export("weekly_average_trips", {**box, "resolution": str(resolution)})
     equal(answer, expected, ["region"])
 
@@ -245,9 +245,12 @@ def elsewhere(new_york: NewYork) -> Iterator[NewYork]:
     pentagon = next(cell for cell in h3.get_res0_cells() if h3.is_pentagon(cell))
     places = {
         "Fiji": [h3.latlng_to_cell(-17, lng, 7) for lng in (176.5, 179.2, 179.98, -179.98, -179.3, -176.5)],
-        "Pentagon": [*h3.cell_to_children(pentagon, 5)[:70], *h3.cell_to_children(h3.cell_to_center_child(pentagon, 3), 5)],
+        "Pentagon": [
+            *h3.cell_to_children(pentagon, 5)[:70],
+            *h3.cell_to_children(h3.cell_to_center_child(pentagon, 3), 5),
+        ],
         "Pole": list(h3.grid_disk(h3.latlng_to_cell(90, 0, 5), 2)),
-    }  # fmt: skip
+    }
     table = "cell_hourly"
     with open_warehouse(new_york.settings, None) as warehouse:
         for region, cells in places.items():
