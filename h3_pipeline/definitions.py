@@ -9,6 +9,7 @@ from h3_pipeline.assets.processing import process_uploads
 from h3_pipeline.assets.uploads import raw_uploads
 from h3_pipeline.assets.warehouse import load_uploads
 from h3_pipeline.ops.logs import console_logger
+from h3_pipeline.pruning import prune_partitions
 from h3_pipeline.resources import PipelineResource, pipeline_resource
 from h3_pipeline.retraction import retract_uploads
 from h3_pipeline.settings import Settings
@@ -37,10 +38,18 @@ def build_definitions(pipeline: PipelineResource | None = None) -> Definitions:
             *export_assets(queries, settings.h3_timezone),
         ],
         asset_checks=[*checks.WHOLE_WAREHOUSE_CHECKS, *BACKUP_CHECKS],
-        jobs=[jobs.ingest_uploads, jobs.reconcile_warehouse, *jobs.BACKUP_JOBS, retract_uploads, *export_jobs],
+        jobs=[
+            jobs.ingest_uploads,
+            jobs.reconcile_warehouse,
+            *jobs.BACKUP_JOBS,
+            retract_uploads,
+            prune_partitions,
+            *export_jobs,
+        ],
         sensors=[sensors.uploads_sensor, sensors.processed_sensor, sensors.report_failed_runs],
         schedules=[
             schedules.reconcile_daily,
+            schedules.prune_daily,
             *schedules.BACKUP_SCHEDULES,
             *schedules.export_schedules(queries, {job.name: job for job in export_jobs}),
         ],

@@ -15,6 +15,7 @@ from dagster import (
 
 from h3_pipeline.exports.catalog import Query
 from h3_pipeline.jobs import back_up_warehouse, check_backups, drill_restore, reconcile_warehouse
+from h3_pipeline.pruning import prune_partitions
 from h3_pipeline.settings import Settings
 
 _SETTINGS = Settings.load()
@@ -53,6 +54,15 @@ check_backups_daily = ScheduleDefinition(
     execution_timezone=_SETTINGS.h3_timezone,
     default_status=_BY_DEFAULT,
     description="Every morning: is the newest backup recent, and the newest good restore drill?",
+)
+
+prune_daily = ScheduleDefinition(
+    name="prune_daily",
+    job=prune_partitions,
+    cron_schedule="0 6 * * *",
+    execution_timezone=_SETTINGS.h3_timezone,
+    default_status=_BY_DEFAULT,
+    description="Every morning: partitions whose uploads have left the bucket are dropped.",
 )
 
 BACKUP_SCHEDULES = (back_up_daily, drill_weekly, check_backups_daily)

@@ -1,14 +1,18 @@
-"""The sensors: they notice what arrived and ask for runs; they never do the work."""
+"""The sensors: they notice what arrived and ask for runs; they never do the work.
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+What has been asked for is in Dagster's records alone (`arrivals`). The cursor only saves looking
+again (`storage.watch`), and a message of the queue is deleted only once those records say that nothing
+is left to do about it. So a tick that dies anywhere loses nothing: the next one finds the same.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from itertools import islice
 
 from dagster import (
-    AssetKey,
-    AssetMaterialization,
-    AssetRecordsFilter,
-    DagsterInstance,
     DefaultSensorStatus,
     RunFailureSensorContext,
     RunRequest,
@@ -18,17 +22,51 @@ from dagster import (
     sensor,
 )
 
-from h3_pipeline.assets.uploads import DATA_VERSION_TAG, observed
-from h3_pipeline.assets.warehouse import TRIPS
+from h3_pipeline.arrivals import Arrivals
+from h3_pipeline.assets.uploads import observed
+from h3_pipeline.errors import StorageError
 from h3_pipeline.jobs import ingest_uploads
-from h3_pipeline.partitions import UPLOADS, uploads_partitions
+from h3_pipeline.ops.logs import CONSOLE
+from h3_pipeline.ops.observed import observed_tick
 from h3_pipeline.resources import PipelineResource
-from h3_pipeline.runs import Arrival, batches, range_tags
+from h3_pipeline.runs import (
+    MAX_RUNS_IN_FLIGHT,
+    MAX_RUNS_PER_LOOK,
+    MAX_UPLOADS,
+    Arrival,
+    add_partitions,
+    grouped,
+    range_tags,
+    unfinished_runs,
+)
 from h3_pipeline.storage import prefixes
-from h3_pipeline.storage.bucket import StoredObject
-from h3_pipeline.storage.watch import Seen, digest
+from h3_pipeline.storage.bucket import Bucket, StoredObject
+from h3_pipeline.storage.notifications import MESSAGES_PER_CALL, Notification, NotificationQueue
+from h3_pipeline.storage.watch import Progress, look, version
 
 SECONDS_BETWEEN_TICKS = 15
+
+TICK_SECONDS = 20.0
+"""A tick begins nothing new after so long. Dagster itself gives it up after 60 s."""
+
+QUEUE_SECONDS = 10.0
+"""Of those, how long messages are taken from the queue."""
+
+LONG_POLL_SECONDS = 2
+
+MAX_MESSAGES = 500
+"""Taken from the queue in one tick."""
+
+HIDDEN_SECONDS = 120
+"""A message that led to a request comes back after so long, and is deleted if the run exists by then."""
+
+WAITING_SECONDS = 15 * 60
+"""The same where the upload is just being run in another version."""
+
+LISTING_INTERVAL = timedelta(hours=1)
+"""With a queue, the whole listing is gone through so often, for what S3 did not tell."""
+
+_HEADS_AT_ONCE = 8  # fewer than the client has connections
 
 
 @sensor(
@@ -37,11 +75,21 @@ SECONDS_BETWEEN_TICKS = 15
     default_status=DefaultSensorStatus.RUNNING,
     description="Loads every new or replaced object below `uploads/`.",
 )
+@observed_tick
 def uploads_sensor(context: SensorEvaluationContext, pipeline: PipelineResource) -> SensorResult:
     """Look below ``uploads/``."""
+    settings = pipeline.settings()
     with pipeline.bucket() as bucket:
-        listing = list(bucket.list(prefixes.UPLOADS))
-    return _look(context, listing)
+        tick = _Tick(context, bucket, prefixes.UPLOADS)
+        if not tick.room:
+            return tick.result()
+        listing_is_due = True
+        if settings.uploads_queue_url:
+            queue = NotificationQueue(settings.uploads_queue_url, settings.s3_bucket, settings.aws_region)
+            listing_is_due = not tick.read_queue(queue) or tick.listing_is_due
+        if listing_is_due:
+            tick.read_listing()
+        return tick.result()
 
 
 @sensor(
@@ -50,67 +98,130 @@ def uploads_sensor(context: SensorEvaluationContext, pipeline: PipelineResource)
     default_status=DefaultSensorStatus.RUNNING,
     description="Loads clean CSVs that another producer puts below `processed/`.",
 )
+@observed_tick
 def processed_sensor(context: SensorEvaluationContext, pipeline: PipelineResource) -> SensorResult:
     """Look below ``processed/``, at what this project did not write itself."""
     with pipeline.bucket() as bucket:
-        listing = [stored for stored in bucket.list(prefixes.PROCESSED) if not prefixes.is_own_output(stored.key)]
-    return _look(context, listing)
+        tick = _Tick(context, bucket, prefixes.PROCESSED)
+        if tick.room:
+            tick.read_listing(watched=lambda key: not prefixes.is_own_output(key))
+        return tick.result()
 
 
-def _look(context: SensorEvaluationContext, listing: Sequence[StoredObject]) -> SensorResult:
-    seen = Seen.from_cursor(context.cursor)
-    new = [stored for stored in listing if seen.is_new(stored)]
-    new = _not_loaded_yet(context.instance, new)
-    requests, events, added = _requests(context.instance, new)
-    return SensorResult(
-        run_requests=requests,
-        asset_events=events,
-        dynamic_partitions_requests=[uploads_partitions.build_add_request(added)] if added else [],
-        cursor=seen.after(listing, datetime.now(UTC)).to_cursor(),
-    )
+class _Tick:
+    """One look of a sensor, within its time and the room that there is for runs."""
 
+    def __init__(self, context: SensorEvaluationContext, bucket: Bucket, prefix: str) -> None:
+        self._began = time.monotonic()
+        self._context = context
+        self._bucket = bucket
+        self._prefix = prefix
+        self._progress = Progress.from_cursor(context.cursor)
+        self._arrivals = Arrivals(context.instance)
+        self._new: dict[str, StoredObject] = {}
+        job = [run for run in unfinished_runs(context.instance) if run.job_name == ingest_uploads.name]
+        self.room = max(0, min(MAX_RUNS_PER_LOOK, MAX_RUNS_IN_FLIGHT - len(job)))
 
-def _requests(
-    instance: DagsterInstance, new: Sequence[StoredObject]
-) -> tuple[list[RunRequest], list[AssetMaterialization], list[str]]:
-    """Run requests, observations and partitions to add for new objects."""
-    known = set(instance.get_dynamic_partitions(UPLOADS)) if new else set()
-    arrivals = [
-        (prefixes.key_of_object(stored.key), stored) for stored in sorted(new, key=lambda stored: stored.modified_at)
-    ]
-    first: list[Arrival] = []
-    requests = []
-    for key, stored in arrivals:
-        arrival = Arrival(prefixes.partition_key(key), digest(stored), stored.size)
-        if arrival.partition in known:  # replaced: it stands elsewhere in the list, so it runs on its own
-            requests.append(_request([arrival]))
-        else:
-            first.append(arrival)
-    requests += [_request(batch) for batch in batches(first)]
-    events = [observed(key, stored) for key, stored in arrivals]
-    return requests, events, [arrival.partition for arrival in first]
+    @property
+    def listing_is_due(self) -> bool:
+        """Whether a scan is under way, or the last one was long ago."""
+        completed = self._progress.completed_at
+        under_way = bool(self._progress.after)
+        return under_way or completed is None or datetime.now(UTC) - completed >= LISTING_INTERVAL
 
-
-def _not_loaded_yet(instance: DagsterInstance, new: Sequence[StoredObject]) -> list[StoredObject]:
-    """Leave out what the command line has loaded since the last look, in the same version."""
-    versions = {}
-    for stored in new:
-        partition = prefixes.partition_key(prefixes.key_of_object(stored.key))
-        latest = instance.fetch_materializations(
-            AssetRecordsFilter(AssetKey(TRIPS), asset_partitions=[partition]), limit=1
-        ).records
-        materialization = latest[0].asset_materialization if latest else None
-        versions[stored.key] = (
-            materialization.tags.get(DATA_VERSION_TAG) if materialization and materialization.tags else None
+    def read_listing(self, *, watched: Callable[[str], bool] | None = None) -> None:
+        """Go on through the listing."""
+        room = self.room * MAX_UPLOADS - len(self._new)
+        if room <= 0:
+            return
+        found = look(
+            self._bucket,
+            self._prefix,
+            self._progress,
+            self._arrivals.judge,
+            room=room,
+            is_over=lambda: self._seconds >= TICK_SECONDS,
+            watched=watched,
         )
-    return [stored for stored in new if versions[stored.key] != stored.etag]
+        self._progress = found.progress
+        self._new |= {stored.key: stored for stored in found.new}
+
+    def read_queue(self, queue: NotificationQueue) -> bool:
+        """Take what the queue tells, and delete what is done with; tells whether the queue could be used."""
+        try:
+            for _ in range(0, MAX_MESSAGES, MESSAGES_PER_CALL):
+                messages = queue.receive(wait_seconds=LONG_POLL_SECONDS, hidden_seconds=HIDDEN_SECONDS)
+                self._deal_with(queue, messages)
+                if not messages or self._seconds >= QUEUE_SECONDS or len(self._new) >= self.room * MAX_UPLOADS:
+                    break
+        except StorageError as error:
+            self._context.log.warning("%s; the whole listing is looked through instead", error)
+            return False
+        return True
+
+    def _deal_with(self, queue: NotificationQueue, messages: Sequence[Notification]) -> None:
+        readable = []
+        for message in messages:
+            if message.fault is None:
+                readable.append(message)
+            elif message.deliveries == 1:  # it stays, for the queue's own rule about dead letters
+                self._context.log.warning(
+                    "message %s of %s is left alone: %s", message.message_id, queue, message.fault
+                )
+        keys = {key for message in readable for key in message.keys if self._concerns(key)}
+        with ThreadPoolExecutor(_HEADS_AT_ONCE) as threads:
+            there = [stored for stored in threads.map(self._bucket.head, sorted(keys)) if stored is not None]
+        judgement = self._arrivals.judge(there)
+        self._new |= {stored.key: stored for stored in judgement.new}
+        new = {stored.key for stored in judgement.new}
+        waiting = {stored.key for stored in judgement.waiting}
+        queue.delete([message for message in readable if not (new | waiting).intersection(message.keys)])
+        queue.hide([message for message in readable if waiting.intersection(message.keys)], WAITING_SECONDS)
+
+    def _concerns(self, key: str) -> bool:
+        return key.startswith(self._prefix) and not key.endswith("/")
+
+    def result(self) -> SensorResult:
+        """What Dagster is to do."""
+        if not self.room:
+            return SensorResult(
+                skip_reason=f"{MAX_RUNS_IN_FLIGHT} runs are queued or under way; new uploads wait for them",
+                cursor=self._context.cursor,
+            )
+        requested = self._requested()
+        return SensorResult(
+            run_requests=[_request([arrival for arrival, _ in batch]) for batch in requested],
+            asset_events=[
+                observed(prefixes.key_of_object(stored.key), stored) for batch in requested for _, stored in batch
+            ],
+            cursor=self._progress.to_cursor(),
+        )
+
+    def _requested(self) -> list[list[tuple[Arrival, StoredObject]]]:
+        """The new objects in runs, as many as there is room for; the others are found again."""
+        if not self._new:
+            return []
+        objects = sorted(self._new.values(), key=lambda stored: (stored.modified_at, stored.key))
+        replaced = self._arrivals.replaced(objects)
+        arrivals: dict[str, tuple[Arrival, StoredObject]] = {}
+        for stored in objects:
+            partition = prefixes.partition_key(prefixes.key_of_object(stored.key))
+            arrival = Arrival(partition, version(stored).hex(), stored.size, partition in replaced)
+            arrivals[partition] = (arrival, stored)
+        known = add_partitions(self._context.instance, list(arrivals))
+        batches = grouped([arrival for arrival, _ in arrivals.values()], known)
+        return [[arrivals[each.partition] for each in batch] for batch in islice(batches, self.room)]
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
 
 
 def _request(batch: Sequence[Arrival]) -> RunRequest:
     if len(batch) == 1:
-        return RunRequest(run_key=batch[0].version, partition_key=batch[0].partition)
+        return RunRequest(run_key=batch[0].version, partition_key=batch[0].partition, run_config=CONSOLE)
     run_key = blake2b("".join(arrival.version for arrival in batch).encode(), digest_size=16).hexdigest()
-    return RunRequest(run_key=run_key, tags=range_tags([arrival.partition for arrival in batch]))
+    return RunRequest(run_key=run_key, tags=range_tags([arrival.partition for arrival in batch]), run_config=CONSOLE)
 
 
 @run_failure_sensor(

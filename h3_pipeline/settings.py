@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         "trips-data-bucket", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of all prefixes"
     )
     s3_endpoint_url: str | None = Field(None, description="S3 server other than AWS")
-    uploads_queue_url: str | None = Field(None, description="SQS queue with the bucket's events (not read yet)")
+    uploads_queue_url: str | None = Field(None, description="SQS queue with the bucket's events; unset means listings")
 
     h3_auth_alb_arn: str | None = Field(
         None,
@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     h3_backup_keep: int = Field(4, ge=1, description="Full backups to keep, each with all that rest on it")
     h3_drill_max_age_days: float = Field(8, gt=0, description="A newest good restore drill older than this is an alarm")
     h3_max_reject_ratio: float = Field(0.5, ge=0, le=1, description="Refuse an upload with a larger share of bad rows")
+    h3_prune_after_days: int = Field(
+        90, ge=1, description="Drop the partition of an upload that left the bucket so long after it was loaded"
+    )
 
     h3_log_format: Literal["text", "json"] = Field("text", description="How runs and sensors write their log")
     h3_metrics: Literal["off", "emf"] = Field(

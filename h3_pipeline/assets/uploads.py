@@ -23,6 +23,7 @@ raw_uploads = AssetSpec(
 )
 
 DATA_VERSION_TAG = "dagster/data_version"
+LAST_MODIFIED = "last modified"
 
 
 def observed(key: str, stored: StoredObject) -> AssetMaterialization:
@@ -39,7 +40,7 @@ def observed(key: str, stored: StoredObject) -> AssetMaterialization:
             "object": MetadataValue.path(stored.key),
             "size": stored.size,
             "etag": stored.etag,
-            "last modified": MetadataValue.timestamp(stored.modified_at),
+            LAST_MODIFIED: MetadataValue.timestamp(stored.modified_at),
         },
         tags={DATA_VERSION_TAG: stored.etag},
     )

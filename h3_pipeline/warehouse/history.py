@@ -82,5 +82,12 @@ def latest_loads(engine: ClickHouse, placement: Placement) -> list[UploadEvent]:
 
 
 def retracted_versions(engine: ClickHouse, placement: Placement) -> dict[str, str]:
-    """Uploads whose latest event is a retraction, with the version that was retracted."""
-    return {event.upload: event.upload_etag for event in latest(engine, placement) if event.event == "retracted"}
+    """Uploads that were retracted and not loaded since, with the version whose rows were taken out.
+
+    A refused version that came in between was never in the tables, so it changes nothing.
+    """
+    return engine.pairs(
+        "SELECT upload, if(countIf(event = 'loaded') > 0, argMaxIf(upload_etag, at, event = 'loaded'), "
+        f"argMax(upload_etag, at)) FROM {placement.table(TABLE)} WHERE event != 'refused' "
+        "GROUP BY upload HAVING argMax(event, at) = 'retracted'"
+    )

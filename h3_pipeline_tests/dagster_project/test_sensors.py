@@ -1,66 +1,32 @@
 """The sensors ask for each new version of each object once, whatever its name or time."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, RunRequest, SensorResult, build_sensor_context
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 
+from h3_pipeline import sensors
+from h3_pipeline.definitions import build_definitions
 from h3_pipeline.ingestion import ingest
+from h3_pipeline.jobs import ingest_uploads
 from h3_pipeline.partitions import UPLOADS, uploads_partitions
 from h3_pipeline.resources import PipelineResource
-from h3_pipeline.runs import MAX_BYTES, MAX_UPLOADS, RANGE_END_TAG, RANGE_START_TAG, Arrival, batches, contiguous
-from h3_pipeline.sensors import processed_sensor, uploads_sensor
-from h3_pipeline.storage.bucket import Bucket, StoredObject
-from h3_pipeline.storage.watch import LOOK_BACK, Seen, digest
+from h3_pipeline.runs import (
+    MAX_BYTES,
+    MAX_RUNS_IN_FLIGHT,
+    MAX_RUNS_PER_LOOK,
+    MAX_UPLOADS,
+    Arrival,
+    batches,
+    contiguous,
+    grouped,
+)
+from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline_tests.dagster_project.conftest import trips_csv
-
-NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
-
-
-def stored(key: str, etag: str = "1", age: timedelta = timedelta(0)) -> StoredObject:
-    return StoredObject(f"uploads/{key}", etag, 10, NOW - age)
-
-
-class TestSeen:
-    def test_each_version_once(self) -> None:
-        listing = [stored("b"), stored("c")]
-        seen = Seen()
-        assert all(seen.is_new(s) for s in listing)
-        seen = Seen.from_cursor(seen.after(listing, NOW).to_cursor())
-        assert not any(seen.is_new(s) for s in listing)
-        assert seen.is_new(stored("b", etag="2"))
-
-    def test_an_earlier_name_in_the_same_second(self) -> None:
-        seen = Seen().after([stored("b")], NOW)
-        assert seen.is_new(stored("a"))
-
-    def test_a_multipart_upload_that_took_days(self) -> None:
-        """Its LastModified is when it was started."""
-        seen = Seen().after([stored("b")], NOW)
-        assert seen.is_new(stored("slow", age=LOOK_BACK - timedelta(hours=1)))
-
-    def test_what_is_older_than_the_window_leaves_the_cursor(self) -> None:
-        listing = [stored("old", age=LOOK_BACK + timedelta(days=1)), stored("new")]
-        seen = Seen().after(listing, NOW)
-        assert seen.digests == {digest(listing[1])}
-        assert not seen.is_new(listing[0])
-
-    def test_the_horizon_never_goes_back(self) -> None:
-        seen = Seen().after([], NOW)
-        assert seen.after([], NOW - timedelta(days=3)).horizon == seen.horizon
-
-    def test_what_is_left_stays_new_however_old(self) -> None:
-        late = stored("late", age=LOOK_BACK * 2)
-        seen = Seen().after([late, stored("b")], NOW, left=[late])
-        assert seen.is_new(late)
-        assert not seen.is_new(stored("b"))
-
-    @pytest.mark.parametrize("cursor", ["", "{", "[]", '{"horizon": 5}', '{"horizon": "x", "digests": []}'])
-    def test_an_unreadable_cursor_starts_over(self, cursor: str) -> None:
-        assert Seen.from_cursor(cursor) == Seen()
+from h3_pipeline_tests.dagster_project.ticks import end_runs, look, requested, submit
+from h3_pipeline_tests.servers.s3_listing import s3_listing
 
 
 class TestBatches:
@@ -77,31 +43,17 @@ class TestBatches:
     def test_contiguous_ranges_in_dagsters_order(self) -> None:
         assert list(contiguous(["e", "b", "a"], list("abcde"))) == [["a", "b"], ["e"]]
 
+    def test_ranges_are_cut_at_strangers(self) -> None:
+        """A range takes all that stands between its ends when the run begins."""
+        arrivals = [Arrival(name, "v", 1) for name in "fdb"] + [Arrival("c", "v", 1)]
+        assert [[a.partition for a in run] for run in grouped(arrivals, list("abcdef"))] == [["b", "c", "d"], ["f"]]
 
-def look(
-    instance: DagsterInstance, pipeline: PipelineResource, cursor: str | None = None, *, processed: bool = False
-) -> SensorResult:
-    """One tick, with the partitions that it asks for added as the daemon would."""
-    sensor = processed_sensor if processed else uploads_sensor
-    with build_sensor_context(instance=instance, cursor=cursor) as context:
-        result = sensor(context, pipeline=pipeline)
-    assert isinstance(result, SensorResult)
-    for request in result.dynamic_partitions_requests or []:
-        instance.add_dynamic_partitions(UPLOADS, list(request.partition_keys))
-    return result
-
-
-def requested(result: SensorResult, instance: DagsterInstance) -> list[list[str]]:
-    """Partitions of each run that was asked for."""
-    known = list(instance.get_dynamic_partitions(UPLOADS))
-
-    def partitions(request: RunRequest) -> list[str]:
-        if request.partition_key is not None:
-            return [request.partition_key]
-        first, last = known.index(request.tags[RANGE_START_TAG]), known.index(request.tags[RANGE_END_TAG])
-        return known[first : last + 1]
-
-    return [partitions(request) for request in result.run_requests or []]
+    def test_replaced_ones_run_alone_unless_they_are_many(self) -> None:
+        names = [f"{n:03d}" for n in range(MAX_RUNS_PER_LOOK + 1)]
+        few = [Arrival(name, "v", 1, replaced=True) for name in names[:-1]] + [Arrival(names[-1], "v", 1)]
+        assert [[a.partition for a in run] for run in grouped(few, names)] == [[name] for name in names]
+        many = [Arrival(name, "v", 1, replaced=True) for name in names]
+        assert [[a.partition for a in run] for run in grouped(many, names)] == [names]
 
 
 def test_new_files_make_one_run(
@@ -110,7 +62,7 @@ def test_new_files_make_one_run(
     for key in ("b.csv", "a, 1|2.csv", "dir/c d.csv", "100%...csv"):
         put(key, trips_csv(2))
     result = look(instance, pipeline)
-    [run] = requested(result, instance)
+    [run] = submit(result, instance)
     assert sorted(run) == ["100%25%2E%2E%2Ecsv", "a, 1|2.csv", "b.csv", "dir/c d.csv"]
     assert {event.partition for event in result.asset_events} == set(run)
     again = look(instance, pipeline, result.cursor)
@@ -124,6 +76,8 @@ def test_a_replaced_file_runs_on_its_own(
     for key in ("a.csv", "b.csv", "c.csv"):
         put(key, trips_csv(2))
     first = look(instance, pipeline)
+    submit(first, instance)
+    end_runs(instance)
     put("b.csv", trips_csv(3))
     put("d.csv", trips_csv(2))
     second = look(instance, pipeline, first.cursor)
@@ -173,3 +127,166 @@ def test_a_refused_partition_shows_as_failed(
 def test_ticks_need_no_warehouse(pipeline: PipelineResource, instance: DagsterInstance, tmp_path: Path) -> None:
     look(instance, pipeline)
     assert not (tmp_path / "home" / "warehouse").exists()
+
+
+def test_a_replaced_file_waits_for_its_run(
+    pipeline: PipelineResource, instance: DagsterInstance, put: Callable[[str, str], None]
+) -> None:
+    """Two runs of one upload at once would write over each other's results."""
+    put("a.csv", trips_csv(2))
+    result = look(instance, pipeline)
+    submit(result, instance)
+    put("a.csv", trips_csv(3))
+    put("b.csv", trips_csv(3))
+    second = look(instance, pipeline, result.cursor)
+    assert submit(second, instance) == [["b.csv"]]
+    end_runs(instance)
+    assert submit(look(instance, pipeline, second.cursor), instance) == [["a.csv"]]
+
+
+def test_content_that_comes_back_after_another(
+    pipeline: PipelineResource, instance: DagsterInstance, pipeline_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A, then B, then A again: the third is asked for too, under a key of its own."""
+    keys: list[str | None] = []
+    with s3_listing() as listing:
+        monkeypatch.setenv("S3_ENDPOINT_URL", str(listing.bucket.access.endpoint_url))
+        monkeypatch.setenv("S3_BUCKET", listing.bucket.access.name)
+        cursor = None
+        for second, etag in enumerate("ABA"):
+            listing.put("uploads/a.csv", etag, f"2024-06-01T12:00:0{second}.000Z")
+            result = look(instance, pipeline, cursor)
+            assert submit(result, instance) == [["a.csv"]]
+            keys += [request.run_key for request in result.run_requests or []]
+            end_runs(instance)
+            cursor = result.cursor
+    assert len(set(keys)) == 3
+
+
+def test_neither_loaded_nor_refused_nor_retracted_uploads_run_again_after_a_lost_cursor(
+    pipeline: PipelineResource, pipeline_bucket: Bucket, instance: DagsterInstance, put: Callable[[str, str], None]
+) -> None:
+    put("loaded.csv", trips_csv(2))
+    put("refused.csv", "x,y\n1,2\n")
+    put("retracted.csv", trips_csv(3))
+    put("failed.csv", trips_csv(3))
+    ingest(["loaded.csv", "refused.csv", "retracted.csv"], bucket=pipeline_bucket, instance=instance)
+    with pipeline.warehouse(pipeline_bucket) as warehouse:
+        warehouse.retract("retracted.csv")
+    result = look(instance, pipeline)
+    assert submit(result, instance) == [["failed.csv"]]
+    end_runs(instance)
+    for cursor in (result.cursor, None, "garbage", '{"format": 2}'):
+        assert not look(instance, pipeline, cursor).run_requests, cursor
+    put("refused.csv", trips_csv(4))
+    assert requested(look(instance, pipeline), instance) == [["refused.csv"]]
+
+
+def test_retracted_content_is_not_loaded_even_if_dagster_has_forgotten_everything(
+    pipeline: PipelineResource, pipeline_bucket: Bucket, instance: DagsterInstance, put: Callable[[str, str], None]
+) -> None:
+    put("a.csv", trips_csv(2))
+    put("b.csv", trips_csv(3))
+    ingest(["a.csv", "b.csv"], bucket=pipeline_bucket, instance=instance)
+
+    def rows() -> dict[str, int]:
+        with pipeline.warehouse(pipeline_bucket) as warehouse:
+            return warehouse.engine.pairs("SELECT upload, count() FROM trips GROUP BY upload")
+
+    with pipeline.warehouse(pipeline_bucket) as warehouse:
+        warehouse.retract("a.csv")
+    job = build_definitions().resolve_job_def(ingest_uploads.name)
+    with DagsterInstance.ephemeral() as forgetful:
+        request = (look(forgetful, pipeline).run_requests or [])[0]
+        assert submit(look(forgetful, pipeline), forgetful) == [["a.csv", "b.csv"]]
+        by_sensor = {**request.tags, "dagster/sensor_name": "uploads_sensor"}
+        assert job.execute_in_process(instance=forgetful, tags=by_sensor).success
+        assert rows() == {"b.csv": 3}
+        ingest(["a.csv"], bucket=pipeline_bucket, instance=forgetful)
+    assert rows() == {"a.csv": 2, "b.csv": 3}
+
+
+def test_a_request_that_never_became_a_run_is_made_again(
+    pipeline: PipelineResource, instance: DagsterInstance, put: Callable[[str, str], None]
+) -> None:
+    """The cursor was saved, the partition was added, the arrival was noted: only a run counts."""
+    for name in "abc":
+        put(f"{name}.csv", trips_csv(2))
+    first = look(instance, pipeline)
+    for event in first.asset_events:
+        instance.report_runless_asset_event(event)
+    second = look(instance, pipeline, first.cursor)
+    assert requested(second, instance) == [["a.csv", "b.csv", "c.csv"]]
+    assert [r.run_key for r in second.run_requests or []] == [r.run_key for r in first.run_requests or []]
+    submit(second, instance)
+    assert not look(instance, pipeline, second.cursor).run_requests
+
+
+def test_a_partition_that_was_pruned_is_added_again(
+    pipeline: PipelineResource, instance: DagsterInstance, put: Callable[[str, str], None]
+) -> None:
+    put("a.csv", trips_csv(2))
+    submit(look(instance, pipeline), instance)
+    end_runs(instance)
+    instance.delete_dynamic_partition(UPLOADS, "a.csv")
+    assert requested(look(instance, pipeline), instance) == [["a.csv"]]
+
+
+class TestScale:
+    """On a listing of thousands of objects; see storage/test_watch.py for a hundred thousand."""
+
+    @pytest.fixture
+    def fill(self, monkeypatch: pytest.MonkeyPatch, pipeline_bucket: Bucket):
+        with s3_listing() as listing:
+            monkeypatch.setenv("S3_ENDPOINT_URL", str(listing.bucket.access.endpoint_url))
+            monkeypatch.setenv("S3_BUCKET", listing.bucket.access.name)
+            yield listing.fill
+
+    def test_five_thousand_new_files(
+        self, pipeline: PipelineResource, instance: DagsterInstance, fill: Callable[[list[str]], None]
+    ) -> None:
+        fill([f"uploads/{n % 7}/{n:05d}.csv" for n in range(5000)])
+        result = look(instance, pipeline)
+        runs = requested(result, instance)
+        assert [len(run) for run in runs] == [MAX_UPLOADS] * MAX_RUNS_PER_LOOK
+        asked = list(chain(*runs))
+        assert len(set(asked)) == len(asked) == len(result.asset_events)
+        assert len(str(result.cursor)) < 500
+
+    def test_no_more_runs_are_asked_for_than_may_be_in_flight(
+        self, pipeline: PipelineResource, instance: DagsterInstance, fill: Callable[[list[str]], None]
+    ) -> None:
+        fill([f"uploads/{n}.csv" for n in range(3)])
+        job = build_definitions().resolve_job_def(ingest_uploads.name)
+        in_flight = [
+            instance.create_run_for_job(job, status=DagsterRunStatus.STARTED) for _ in range(MAX_RUNS_IN_FLIGHT)
+        ]
+        full = look(instance, pipeline, "garbage")
+        assert not full.run_requests
+        assert full.cursor == "garbage"
+        assert str(MAX_RUNS_IN_FLIGHT) in str(full.skip_reason)
+        instance.report_run_failed(in_flight[0], "the test ended it")
+        assert len(look(instance, pipeline).run_requests or []) == 1
+
+    def test_everything_is_asked_for_once_however_little_fits_in_a_tick(
+        self,
+        pipeline: PipelineResource,
+        instance: DagsterInstance,
+        fill: Callable[[list[str]], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(sensors, "TICK_SECONDS", 0)
+        monkeypatch.setattr(sensors, "MAX_UPLOADS", 4)
+        monkeypatch.setattr(sensors, "MAX_RUNS_PER_LOOK", 2)
+        monkeypatch.setattr("h3_pipeline.runs.MAX_UPLOADS", 4)
+        names = [f"{n:02d}.csv" for n in range(30)]
+        fill([f"uploads/{name}" for name in names])
+        asked: list[str] = []
+        cursor = None
+        for _ in range(6):
+            result = look(instance, pipeline, cursor)
+            runs = submit(result, instance)
+            assert len(runs) <= 2
+            asked += chain(*runs)
+            cursor = result.cursor
+        assert sorted(asked) == names
