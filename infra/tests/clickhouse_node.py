@@ -50,6 +50,7 @@ def engine_of(
     *,
     grants: Sequence[str] | None = None,
     profile: str = "default",
+    logs: bool = False,
     variables: Mapping[str, str] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> Iterator[ClickHouse]:
@@ -60,6 +61,7 @@ def engine_of(
         node: Which node.
         grants: What its user may do; None for everything.
         profile: Its user's settings profile.
+        logs: With the tables of logs, which take seconds to close.
         variables: Environment variables in place of the node's own.
         more: Further files by their path below the configuration's folder.
     """
@@ -67,10 +69,12 @@ def engine_of(
     shutil.rmtree(etc, ignore_errors=True)
     for part in ("config.d", "users.d"):
         shutil.copytree(FILES / "server" / part, etc / part)
+    if not logs:
+        (etc / "config.d" / "50-logs.xml").unlink()
     (etc / "config.d" / "90-cluster.xml").write_text(cluster_xml(node.cluster))
     privileges = FULL_ACCESS if grants is None else _grants(grants)
     files = {
-        "config.xml": f"<clickhouse><users_config>{etc / 'users.xml'}</users_config><http_port>8123</http_port></clickhouse>",
+        "config.xml": f"<clickhouse><users_config>{etc / 'users.xml'}</users_config></clickhouse>",
         "users.xml": "<clickhouse><users><default><no_password/></default></users></clickhouse>",
         "config.d/99-test.xml": "<clickhouse><logger replace='1'><level>none</level><console>0</console></logger>"
         "<allow_no_password>1</allow_no_password></clickhouse>",
@@ -102,14 +106,10 @@ def fill_in_access(passwords: Mapping[str, str]) -> str:
     return load("apply_access").fill_in((FILES / "sql" / "access.sql").read_text(), CLUSTER.database, dict(passwords))
 
 
-def grants_of(user: str) -> list[str]:
-    """The privileges of a user's roles, as GRANT statements that name nobody."""
-    statements = access_statements()
-    roles = [found[1] for s in statements if (found := re.fullmatch(rf"GRANT (\w+) TO {user}", s))]
-    found = [
-        (s.rpartition(" TO ")[0], s.rpartition(" TO ")[2]) for s in statements if " ON " in s and s.startswith("GRANT")
-    ]
-    return [grant for grant, role in found if role in roles]
+def grants_of_role(role: str) -> list[str]:
+    """The privileges of a role, as GRANT statements that name nobody."""
+    granted = [s.rpartition(" TO ") for s in access_statements() if s.startswith("GRANT ") and " ON " in s]
+    return [grant for grant, _, to in granted if to == role]
 
 
 def _grants(grants: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """ClickHouse servers with SQL-managed users, as far as a rotation needs them.
 
-The embedded engine has one user, so users are kept here: their passwords as ClickHouse keeps them, hashed with a salt, and
-the statements that change them, which the engine's own parser reads first. Everything else goes to the engine.
+The embedded engine has one user, so users are kept here: their passwords as ClickHouse keeps them, hashed with a salt,
+and the statements that change them, which the engine's own parser reads first. Everything else goes to the engine.
 """
 
 import hashlib

@@ -11,7 +11,7 @@ set -a
 # shellcheck source=/dev/null
 source "$etc/node.env"
 set +a
-# shellcheck source=node/volume.sh
+# shellcheck source=volume.sh
 source "$here/volume.sh"
 
 main() {

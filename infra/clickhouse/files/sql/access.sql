@@ -1,5 +1,5 @@
 -- Roles, their grants, and the users that have them. Every server runs this at its first start; again changes nothing.
--- node/apply_access.py fills in what is between @ signs. Users that exist keep their passwords: the rotation changes those.
+-- node/apply_access.py fills in names and salted hashes. Users that exist keep their passwords: the rotation changes those.
 
 -- Makes and drops tables (migrations, staging, leases), inserts, deletes by mutation, attaches partitions.
 CREATE ROLE IF NOT EXISTS h3_loader;
@@ -44,7 +44,8 @@ CREATE USER IF NOT EXISTS reader IDENTIFIED WITH sha256_hash BY '@reader_hash@' 
 CREATE USER IF NOT EXISTS backup IDENTIFIED WITH sha256_hash BY '@backup_hash@' SALT '@backup_salt@' SETTINGS PROFILE 'backup';
 CREATE USER IF NOT EXISTS rotator IDENTIFIED WITH sha256_hash BY '@rotator_hash@' SALT '@rotator_salt@' SETTINGS PROFILE 'operator';
 
-GRANT h3_loader TO loader;
+-- The pipeline's tasks have one login, for loading and for the scheduled backups. `backup` is for a person's restore.
+GRANT h3_loader, h3_backup TO loader;
 GRANT h3_reader TO reader;
 GRANT h3_backup TO backup;
 GRANT h3_rotator TO rotator;
