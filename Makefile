@@ -12,7 +12,7 @@ PYTHON ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo dev test test-fast lint format types imports docs lock clean infra-test infra-venv infra-lock
+.PHONY: help venv demo dev test test-fast soak lint format types imports docs lock clean infra-test infra-venv infra-lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(INSTALLED) ## Run all tests (WORKERS=n processes, TESTS=... for some of 
 
 test-fast: $(INSTALLED) ## Run the tests that take no more than seconds and need no browser
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser" $(TESTS)
+
+soak: $(INSTALLED) ## Attack with kills, faults and random files (MINUTES, default 30; SEED, default 1)
+	@$(BIN)/python -m h3_pipeline_tests.reliability.soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 lint: $(INSTALLED) ## Check style and formatting
 	@$(BIN)/ruff check .

@@ -14,6 +14,10 @@ _OUT_OF_MEMORY = frozenset({173, 241})
 _DISK_FULL = frozenset({243})
 _S3 = frozenset({499, 210, 209, 86, 1000})
 
+_MEMORY = re.compile(r"attempt to allocate chunk of ([\d.]+) (\w+)\), maximum: ([\d.]+) (\w+)")
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_PARSER = "CSVRowInputFormat"
+
 _AT_ROW = re.compile(r"\(at row (\d+)\)")
 _NO_SPACE = re.compile(r"No space left on device|errno: 28")
 _OWN_TABLE = "while reading from part"
@@ -23,6 +27,26 @@ _TOO_DEEP = frozenset({167, 168, 306})
 def disk_full(object_key: str) -> WarehouseError:
     """The error for a disk that has no room for what an upload needs."""
     return WarehouseError(f"The disk is full while reading {object_key}; free some space and run the upload again")
+
+
+def _out_of_memory(error: QueryError, object_key: str) -> PipelineError:
+    """A record that outgrows the memory is the file's fault; anything else is the task's."""
+    found = _MEMORY.search(error.detail)
+    if found and _PARSER in error.detail:
+        chunk = float(found[1]) * _UNITS.get(found[2], 0)
+        limit = float(found[3]) * _UNITS.get(found[4], 0)
+        # rows are read in small pieces, so that only one record's text can ask for this much at once
+        if chunk * 8 >= limit:
+            return UploadRefused(
+                "record_too_large",
+                "Reading the file takes more memory than a task has; a record is larger than that, "
+                "most often because a quote is never closed",
+            )
+    limit_text = f" ({found[3]} {found[4]})" if found else ""
+    return WarehouseError(
+        f"The task ran out of memory{limit_text} while reading {object_key}; run the upload again, with fewer runs "
+        "at once or with more memory"
+    )
 
 
 def explain(error: QueryError, object_key: str) -> PipelineError:
@@ -53,11 +77,7 @@ def explain(error: QueryError, object_key: str) -> PipelineError:
             f"{where} is not valid CSV: text follows a closing quote; double the quotes inside quoted fields",
         )
     if code in _OUT_OF_MEMORY:
-        return UploadRefused(
-            "record_too_large",
-            "Reading the file takes more memory than a task has; a record is larger than that, "
-            "most often because a quote is never closed",
-        )
+        return _out_of_memory(error, object_key)
     if code in _TOO_DEEP:
         return UploadRefused("too_many_columns", "The header has more columns than can be read")
     if code in _S3:

@@ -6,15 +6,17 @@ import random
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from h3_pipeline.errors import UploadRefused
+from h3_pipeline.errors import UploadRefused, WarehouseError
 from h3_pipeline.processing import judged
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
-from h3_pipeline_tests.adversarial.corpus import line, text
+from h3_pipeline_tests.adversarial.corpus import HEADER, line, text
 from h3_pipeline_tests.uploads import Processing, put
 
 _draw = random.Random(7)
@@ -71,12 +73,28 @@ def test_a_full_disk(bucket: Bucket, tmp_path: Path, packed: bool) -> None:
     assert list(bucket.list(prefixes.REJECTED)) == []
 
 
-def test_too_little_memory(process: Processing, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as little:
-        little.setattr(judged, "_INSERT_SETTINGS", {**judged._INSERT_SETTINGS, "max_memory_usage": 4_000_000})
-        with pytest.raises(UploadRefused) as refusal:
-            process(CONTENT, "memory.csv")
-    assert refusal.value.code == "record_too_large"
-    assert "\n" not in str(refusal.value)
+@contextmanager
+def memory(megabytes: int) -> Iterator[None]:
+    """The engine judges rows with so little."""
+    with pytest.MonkeyPatch.context() as little:
+        limit = {"max_memory_usage": megabytes * 1_000_000}
+        little.setattr(judged, "_INSERT_SETTINGS", {**judged._INSERT_SETTINGS, **limit})
+        yield
+
+
+def test_too_little_memory(process: Processing) -> None:
+    with (
+        memory(20),
+        pytest.raises(WarehouseError, match=r"out of memory .*memory\.csv; run the upload again") as failure,
+    ):
+        process(CONTENT, "memory.csv")
+    assert "\n" not in str(failure.value)
     assert process.bucket.head(prefixes.processed_object("memory.csv")) is None
     assert process(CONTENT, "memory.csv").manifest.rows_in == 20_000  # the engine is none the worse
+
+
+def test_a_record_larger_than_the_memory(process: Processing) -> None:
+    record = line('"' + ("x" * 99 + "\n") * 400_000 + '"')
+    with memory(60), pytest.raises(UploadRefused) as refusal:
+        process(text(*[line("Prague")] * 25_000, record, header=f"{HEADER},region"), "record.csv")
+    assert refusal.value.code == "record_too_large"
