@@ -2,7 +2,7 @@
 
 from dagster import Definitions
 
-from h3_pipeline import checks, jobs, schedules, sensors
+from h3_pipeline import alert_sensors, checks, jobs, schedules, sensors
 from h3_pipeline.assets.backups import BACKUP_CHECKS, restore_drill, warehouse_backup
 from h3_pipeline.assets.exports import export_assets
 from h3_pipeline.assets.processing import process_uploads
@@ -46,7 +46,12 @@ def build_definitions(pipeline: PipelineResource | None = None) -> Definitions:
             prune_partitions,
             *export_jobs,
         ],
-        sensors=[sensors.uploads_sensor, sensors.processed_sensor, sensors.report_failed_runs],
+        sensors=[
+            sensors.uploads_sensor,
+            sensors.processed_sensor,
+            sensors.report_failed_runs,
+            alert_sensors.report_troubles,
+        ],
         schedules=[
             schedules.reconcile_daily,
             schedules.prune_daily,

@@ -1,5 +1,7 @@
 """What a feed may say: one entry of a feeds file, checked."""
 
+import re
+from datetime import timedelta
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -24,6 +26,9 @@ AUTO = "auto"
 """``timezone`` of a feed whose zone is that of the file's origins."""
 
 KILOMETRES_PER_UNIT = {"km": 1.0, "mi": 1.609344, "m": 0.001}
+
+_DURATION = re.compile(r"(\d{1,6}) ?([mhd])")
+_MINUTES = {"m": 1, "h": 60, "d": 60 * 24}
 
 _DELIMITER_WORDS = {"tab": "\t", "\\t": "\t"}
 
@@ -74,6 +79,15 @@ def _timezone(value: Any) -> Any:
     return value if not isinstance(value, str) or value == AUTO else check_zone(value)
 
 
+def _duration(value: Any) -> Any:
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if value is None or isinstance(value, timedelta):
+        return value
+    if found is None or not int(found[1]):
+        raise ValueError(f"{value!r} is no time; write a number and m, h or d, such as 26h")
+    return timedelta(minutes=int(found[1]) * _MINUTES[found[2]])
+
+
 class Feed(BaseModel):
     """How to read the files that match.
 
@@ -90,6 +104,8 @@ class Feed(BaseModel):
         distance_unit: Unit of the column mapped to ``distance_km``; None for kilometres.
         columns: Canonical column to source columns, of which the first present is read. None to keep
             those of the built-in feed that the header matches.
+        expect_every: Alert when no upload that matches came for so long: a number and ``m``, ``h`` or
+            ``d``, as in ``26h``. None expects nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -106,6 +122,7 @@ class Feed(BaseModel):
     time_format: str | None = None
     distance_unit: Literal["km", "mi", "m"] | None = None
     columns: dict[Canonical, Annotated[tuple[Source, ...], BeforeValidator(_one_source)]] | None = None
+    expect_every: Annotated[timedelta | None, BeforeValidator(_duration)] = None
 
     @field_validator("time_format")
     @classmethod

@@ -1,6 +1,6 @@
 """The log as lines of JSON that name run, asset, upload and trace, for ``H3_LOG_FORMAT=json``.
 
-The formatter can also be named in a ``dagster.yaml``, under ``python_logs``, as ``(): h3_pipeline.ops.logs.json_formatter``.
+A ``dagster.yaml`` can name the formatter too, under ``python_logs``: ``(): h3_pipeline.ops.logs.json_formatter``.
 """
 
 import logging

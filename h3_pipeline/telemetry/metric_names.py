@@ -1,8 +1,8 @@
 """Every metric: its name, unit and dimensions. Dashboards and alarms read them from here; it needs the standard library.
 
 A dimension multiplies the metrics that CloudWatch keeps and bills, so its values are few: `limit` of them at most, each
-admitted by name (`telemetry.metrics.admit`). Whatever else is said becomes `OTHER`. What has no bounds, such as an upload's
-name, is a property of the log line instead.
+admitted by name (`telemetry.metrics.admit`). Whatever else is said becomes `OTHER`. What has no bounds, such as an
+upload's name, is a property of the log line instead.
 """
 
 from dataclasses import dataclass

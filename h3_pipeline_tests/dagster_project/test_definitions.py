@@ -19,6 +19,8 @@ def test_assets_groups_and_lineage() -> None:
         "trips": "warehouse",
         "cell_hourly": "warehouse",
         "flow_hourly": "warehouse",
+        "warehouse_backup": "operations",
+        "restore_drill": "operations",
     }
     assert graph.get(AssetKey("processed_trips")).parent_keys == {AssetKey("raw_uploads")}
     assert graph.get(AssetKey("cell_hourly")).parent_keys == {AssetKey("trips")}
@@ -29,6 +31,9 @@ def test_every_asset_has_one_partition_an_upload() -> None:
     graph = build_definitions().resolve_asset_graph()
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
+        if node.group_name == "operations":
+            assert node.partitions_def is None
+            continue
         assert isinstance(node.partitions_def, DynamicPartitionsDefinition)
         assert node.partitions_def.name == "uploads"
         if not node.is_external:
@@ -51,7 +56,7 @@ def test_sensors_run_by_default() -> None:
     repository = build_definitions().get_repository_def()
     statuses = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     assert statuses == dict.fromkeys(
-        ("uploads_sensor", "processed_sensor", "report_failed_runs"), DefaultSensorStatus.RUNNING
+        ("uploads_sensor", "processed_sensor", "report_failed_runs", "report_troubles"), DefaultSensorStatus.RUNNING
     )
 
 

@@ -182,9 +182,9 @@ def test_a_server_that_takes_neither_login_is_reported_once(
             engine.value("SELECT 1")
         assert len(server.statements()) == 1
     secret.becomes("wrong too")
-    with pytest.raises(WarehouseError, match="Authentication failed") as caught:
-        with open_http(host=server.host, port=server.port, secure=False, credentials=credentials(settings)):
-            pass
+    again = open_http(host=server.host, port=server.port, secure=False, credentials=credentials(settings))
+    with pytest.raises(WarehouseError, match="Authentication failed") as caught, again:
+        pass
     assert "\n" not in str(caught.value)
     assert "wrong too" not in str(caught.value)
 
