@@ -48,10 +48,12 @@ def classify(values: npt.NDArray[np.float64], *, largest_only: int | None = None
         largest_only: Tell so many of the largest apart; all others are in the class of the smallest of these.
     """
     known = values[np.isfinite(values)]
+    of = ""
     if largest_only is not None and known.size > largest_only:
         smallest = known.min()
         known = np.sort(known)[-largest_only:]
         known[0] = smallest
+        of = f" of the largest {largest_only:,}"
     if not known.size:
         return Classes((), (), "no numbers")
     different = np.unique(known)
@@ -59,13 +61,13 @@ def classify(values: npt.NDArray[np.float64], *, largest_only: int | None = None
         return _about_zero(known)
     if different.size <= CLASSES:
         labels = tuple(number(value) for value in different)
-        return Classes(tuple(different[1:].tolist()), labels, "each number its own colour")
+        return Classes(tuple(different[1:].tolist()), labels, "one for each number")
     largest, median = float(different[-1]), float(np.median(known))
     if different[0] >= 0 and largest > _SKEWED * max(median, float(different[different > 0][0])):
         limits = _steps(float(different[different > 0][0]), largest)
-        return _labelled(limits, known, "steps that grow by a factor")
+        return _labelled(limits, known, "each begins at about the same multiple of the one before")
     limits = _rounded(np.quantile(known, np.arange(1, CLASSES) / CLASSES), known)
-    return _labelled(limits, known, "as many in each colour, about")
+    return _labelled(limits, known, f"about as many{of} in each")
 
 
 def number(value: float) -> str:
