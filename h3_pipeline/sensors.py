@@ -6,7 +6,7 @@ is left to do about it. So a tick that dies anywhere loses nothing: the next one
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -43,6 +43,7 @@ from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket, StoredObject
 from h3_pipeline.storage.notifications import MESSAGES_PER_CALL, Notification, NotificationQueue
 from h3_pipeline.storage.watch import Progress, look, version
+from h3_pipeline.task_sizes import feed_tag, task_size
 
 SECONDS_BETWEEN_TICKS = 15
 
@@ -88,7 +89,7 @@ def uploads_sensor(context: SensorEvaluationContext, pipeline: PipelineResource)
             queue = NotificationQueue(settings.uploads_queue_url, settings.s3_bucket, settings.aws_region)
             listing_is_due = not tick.read_queue(queue) or tick.listing_is_due
         if listing_is_due:
-            tick.read_listing()
+            tick.read_listing(prefixes.is_upload)
         return tick.result()
 
 
@@ -104,7 +105,7 @@ def processed_sensor(context: SensorEvaluationContext, pipeline: PipelineResourc
     with pipeline.bucket() as bucket:
         tick = _Tick(context, bucket, prefixes.PROCESSED)
         if tick.room:
-            tick.read_listing(watched=lambda key: not prefixes.is_own_output(key))
+            tick.read_listing(lambda key: not prefixes.is_own_output(key))
         return tick.result()
 
 
@@ -129,8 +130,8 @@ class _Tick:
         under_way = bool(self._progress.after)
         return under_way or completed is None or datetime.now(UTC) - completed >= LISTING_INTERVAL
 
-    def read_listing(self, *, watched: Callable[[str], bool] | None = None) -> None:
-        """Go on through the listing."""
+    def read_listing(self, watched: Callable[[str], bool]) -> None:
+        """Go on through the listing, with an eye on some keys."""
         room = self.room * MAX_UPLOADS - len(self._new)
         if room <= 0:
             return
@@ -168,18 +169,30 @@ class _Tick:
                 self._context.log.warning(
                     "message %s of %s is left alone: %s", message.message_id, queue, message.fault
                 )
-        keys = {key for message in readable for key in message.keys if self._concerns(key)}
-        with ThreadPoolExecutor(_HEADS_AT_ONCE) as threads:
-            there = [stored for stored in threads.map(self._bucket.head, sorted(keys)) if stored is not None]
+        there, unknown = self._heads({key for message in readable for key in message.keys if _concerns_us(key)})
         judgement = self._arrivals.judge(there)
         self._new |= {stored.key: stored for stored in judgement.new}
         new = {stored.key for stored in judgement.new}
         waiting = {stored.key for stored in judgement.waiting}
-        queue.delete([message for message in readable if not (new | waiting).intersection(message.keys)])
+        undone = new | waiting | unknown
+        queue.delete([message for message in readable if not undone.intersection(message.keys)])
         queue.hide([message for message in readable if waiting.intersection(message.keys)], WAITING_SECONDS)
 
-    def _concerns(self, key: str) -> bool:
-        return key.startswith(self._prefix) and not key.endswith("/")
+    def _heads(self, keys: Iterable[str]) -> tuple[list[StoredObject], set[str]]:
+        """Objects that are there, and keys that the store does not tell about."""
+        there: list[StoredObject] = []
+        unknown: set[str] = set()
+        with ThreadPoolExecutor(_HEADS_AT_ONCE) as threads:
+            looks = {key: threads.submit(self._bucket.head, key) for key in keys}
+        for key, found in looks.items():
+            try:
+                stored = found.result()
+            except StorageError as error:
+                self._context.log.warning("%s", error)
+                unknown.add(key)
+            else:
+                there += [stored] if stored else []
+        return there, unknown
 
     def result(self) -> SensorResult:
         """What Dagster is to do."""
@@ -217,11 +230,24 @@ class _Tick:
         return time.monotonic() - self._began
 
 
+def _concerns_us(key: str) -> bool:
+    return prefixes.is_upload(key) and not key.endswith("/")
+
+
 def _request(batch: Sequence[Arrival]) -> RunRequest:
+    tags = task_size(sum(arrival.size for arrival in batch)) | _feed_tag(batch)
     if len(batch) == 1:
-        return RunRequest(run_key=batch[0].version, partition_key=batch[0].partition, run_config=CONSOLE)
+        return RunRequest(run_key=batch[0].version, partition_key=batch[0].partition, tags=tags, run_config=CONSOLE)
     run_key = blake2b("".join(arrival.version for arrival in batch).encode(), digest_size=16).hexdigest()
-    return RunRequest(run_key=run_key, tags=range_tags([arrival.partition for arrival in batch]), run_config=CONSOLE)
+    tags |= range_tags([arrival.partition for arrival in batch])
+    return RunRequest(run_key=run_key, tags=tags, run_config=CONSOLE)
+
+
+def _feed_tag(batch: Sequence[Arrival]) -> dict[str, str]:
+    """Whose uploads they are, as far as their first folder tells: the instance limits the runs of each."""
+    folders = {prefixes.key_of_partition(arrival.partition).rpartition("/")[0].partition("/")[0] for arrival in batch}
+    folder = folders.pop()
+    return feed_tag(folder) if folder and not folders else {}
 
 
 @run_failure_sensor(

@@ -5,11 +5,18 @@ file more than its length; more processors help in step with the bytes.
 """
 
 import json
+import re
 from dataclasses import dataclass
 
 SIDECAR_CPU = 128
 SIDECAR_MEMORY_MIB = 256
 """Left to the collector beside the run's container: ECS refuses containers that ask for more than their task."""
+
+FEED_TAG = "h3_pipeline/feed"
+"""Tag of a run whose number at once is limited, each value on its own."""
+
+_NOT_IN_ECS_TAGS = re.compile(r"[^\w .:/=+@-]")
+_LONGEST_ECS_TAG = 256
 
 MIB = 1024**2
 
@@ -53,3 +60,8 @@ def task_size(size: int) -> dict[str, str]:
     """Tags of a run over uploads of so many bytes together."""
     fitting = (each for each in TASK_SIZES if each.max_bytes is None or size <= each.max_bytes)
     return next(fitting).tags()
+
+
+def feed_tag(feed: str) -> dict[str, str]:
+    """Tag of a run over uploads of one feed; ECS refuses a task whose tag holds anything out of the ordinary."""
+    return {FEED_TAG: _NOT_IN_ECS_TAGS.sub("_", feed)[:_LONGEST_ECS_TAG]}

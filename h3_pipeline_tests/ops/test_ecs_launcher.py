@@ -31,7 +31,7 @@ from dagster._daemon.monitoring import execute_run_monitoring_iteration
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from h3_pipeline.local.postgres import PostgresServer
-from h3_pipeline.task_sizes import TASK_SIZES, TaskSize, task_size
+from h3_pipeline.task_sizes import TASK_SIZES, TaskSize, feed_tag, task_size
 from h3_pipeline_tests.ops.cluster import (
     COLLECTOR,
     Cluster,
@@ -219,6 +219,14 @@ def test_more_bytes_never_get_a_smaller_task() -> None:
     assert cpus == sorted(cpus)
     assert set(cpus) == {size.cpu for size in TASK_SIZES}
     assert task_size(0) == TASK_SIZES[0].tags()
+
+
+@pytest.mark.parametrize(
+    ("feed", "value"),
+    [("citi-bike", "citi-bike"), ("Müll & Söhne", "Müll _ Söhne"), ("a*b?{c}\x01", "a_b__c__"), ("x" * 300, "x" * 256)],
+)
+def test_a_feeds_tag_is_one_that_ecs_takes(feed: str, value: str) -> None:
+    assert feed_tag(feed) == {"h3_pipeline/feed": value}
 
 
 def test_a_task_that_works_is_left_alone(daemon: Daemon) -> None:
