@@ -24,9 +24,12 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
 from h3_pipeline.errors import PipelineError, SettingsError
+from h3_pipeline.ops.daemon_watch import daemon_watch
+from h3_pipeline.ops.database import outlive_restarts
 from h3_pipeline.ops.health import HealthCheck, health_check
 from h3_pipeline.ops.identity import LoadBalancer, RequireUser, load_balancer, user_of
 from h3_pipeline.ops.run_coordinator import USER_TAG
+from h3_pipeline.ops.tracing import instrument
 from h3_pipeline.settings import Settings
 
 HEALTH = "/health"
@@ -140,12 +143,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    outlive_restarts()
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, POOL_RECYCLE_SECONDS, POOL_MAX_OVERFLOW)
-        with process_context(instance, options.workspace, read_only=options.read_only) as context:
+        with (
+            process_context(instance, options.workspace, read_only=options.read_only) as context,
+            daemon_watch(instance, settings),
+        ):
             server = PipelineWebserver(context, health_check(instance, settings), load_balancer(settings))
             uvicorn.run(
-                server.create_asgi_app(),
+                instrument(server.create_asgi_app(), settings),
                 host=options.host,
                 port=options.port or settings.port,
                 log_level=options.log_level,
