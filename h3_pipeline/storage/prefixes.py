@@ -45,6 +45,14 @@ def key_of_object(object_key: str) -> str:
     return object_key.removeprefix(UPLOADS) if object_key.startswith(UPLOADS) else EXTERNAL + object_key
 
 
+def is_upload(object_key: str) -> bool:
+    """Whether an object can be an upload: a user's file, whose key leads back to it and to no other object.
+
+    An object that is *called* ``uploads/s3:processed/…`` would lead to one below ``processed/``.
+    """
+    return object_key.startswith(UPLOADS) and upload_object(key_of_object(object_key)) == object_key
+
+
 def is_own_output(object_key: str) -> bool:
     """Whether this project wrote an object, going by its ending."""
     return object_key.endswith((PROCESSED_SUFFIX, REJECTED_SUFFIX, MANIFEST_SUFFIX, REFUSAL_SUFFIX))
