@@ -19,11 +19,15 @@ from pydantic import SecretStr
 
 from h3_pipeline.clickhouse.embedded import open_embedded
 from h3_pipeline.errors import FeedError, UploadRefused
+from h3_pipeline.exports.catalog import ExportCatalog
+from h3_pipeline.exports.header import Header
+from h3_pipeline.exports.publication import ExportManifest
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.feeds.describe import describe_upload
 from h3_pipeline.feeds.model import BuiltinFeed, Feed
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.settings import Settings
+from h3_pipeline.telemetry.metric_names import METRICS
 from h3_pipeline.trips.columns import MAPPABLE_COLUMNS, POINT_COLUMNS, TRIP_COLUMNS
 from h3_pipeline.trips.rules import REASONS, WARNINGS, Rule
 from h3_pipeline.warehouse.migrate import migrate
@@ -229,6 +233,35 @@ def _texts(texts: Iterable[str]) -> str:
     return "```text\n" + "\n".join(lines).rstrip("\n") + "\n```"
 
 
+def _export_keys() -> str:
+    texts = _attributes(Header)
+    rows = []
+    for name, field in Header.model_fields.items():
+        given = field.default if field.default_factory is None else None
+        default = "required" if field.is_required() else "" if given is None else _code(given)
+        rows.append([_code(name), default, texts[name]])
+    return _table(["key", "default", "meaning"], rows)
+
+
+def _exports() -> str:
+    rows = []
+    for name, query in ExportCatalog.load().queries.items():
+        header = query.header
+        parameters = ", ".join(_code(f"{key}={_shown(one.default)}") for key, one in header.parameters.items())
+        formats = ", ".join(each.header_name for each in header.formats)
+        rows.append([_code(name), f"**{header.title}.** {header.description}", parameters, formats])
+    return _table(["export", "what its rows say", "parameters", "formats"], rows)
+
+
+def _export_manifest() -> str:
+    texts = _attributes(ExportManifest)
+    return _table(["key", "what"], ([_code(field.name), texts[field.name]] for field in fields(ExportManifest)))
+
+
+def _shown(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, list) else str(default)
+
+
 def _settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
@@ -242,7 +275,16 @@ def _settings() -> str:
     return _table(["variable", "default", "meaning"], rows)
 
 
+def _metrics() -> str:
+    rows = (
+        [_code(m.name), m.unit.value, _code(m.dimension.key) if m.dimension else "", m.statistic.value, m.description]
+        for m in METRICS
+    )
+    return _table(["metric", "unit", "dimension", "statistic", "what"], rows)
+
+
 _BLOCKS: Mapping[str, Callable[[], str]] = {
+    "metrics": _metrics,
     "trips": _trips,
     "reasons": lambda: _rules(REASONS, "reason"),
     "warnings": lambda: _rules(WARNINGS, "warning"),
@@ -256,6 +298,9 @@ _BLOCKS: Mapping[str, Callable[[], str]] = {
     "mappable-columns": _mappable,
     "builtin-feeds": _builtin_feeds,
     "generic-names": _generic_names,
+    "export-keys": _export_keys,
+    "exports": _exports,
+    "export-manifest": _export_manifest,
     "feed-messages": _feed_messages,
     "file-messages": _file_messages,
     "settings": _settings,

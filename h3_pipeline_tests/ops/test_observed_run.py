@@ -2,12 +2,14 @@
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import clickhouse_connect
 import pytest
 from dagster import DagsterInstance, SensorResult, build_sensor_context
 
@@ -21,12 +23,14 @@ from h3_pipeline.settings import Settings
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.storage.named_collection import named_collection_configuration
 from h3_pipeline.telemetry import metric_names as names
+from h3_pipeline_tests.conftest import REPOSITORY
 from h3_pipeline_tests.dagster_project.conftest import trips_csv
 from h3_pipeline_tests.servers.aws import aws_services
 from h3_pipeline_tests.servers.clickhouse_http import ClickHouseServer, clickhouse_server
 from h3_pipeline_tests.servers.clickhouse_state import ReceivedStatement
 from h3_pipeline_tests.servers.otlp import ReceivedSpan, collector
 
+DOCUMENT = REPOSITORY / "docs" / "observability.md"
 PASSWORD = "correct-horse-battery"
 
 _LOGS = """
@@ -50,6 +54,7 @@ class Observed:
 
     run_id: str
     spans: list[ReceivedSpan]
+    server: ClickHouseServer
     statements: list[ReceivedStatement]
     query_log: list[Mapping[str, Any]]
     stdout: list[str]
@@ -109,8 +114,9 @@ def observed(new_bucket: Callable[[], Bucket], tmp_path_factory: pytest.TempPath
         yield Observed(
             run_id,
             otlp.spans(),
+            server,
             server.statements(),
-            _query_log(server),
+            _ask(server, _QUERY_LOG, flush=True),
             stdout.getvalue().splitlines(),
             stderr.getvalue().splitlines(),
             folder / "dagster",
@@ -134,15 +140,23 @@ def _tick_and_run(instance: DagsterInstance) -> str:
     return executed.run_id
 
 
-def _query_log(server: ClickHouseServer) -> list[Mapping[str, Any]]:
-    import clickhouse_connect
+_QUERY_LOG = (
+    "SELECT query_id, query, log_comment FROM system.query_log WHERE type = 'QueryFinish' AND log_comment != ''"
+)
 
+
+def _ask(server: ClickHouseServer, sql: str, *, flush: bool = False, **parameters: str) -> list[Mapping[str, Any]]:
+    """A query of an operator's, in a connection of its own."""
     with clickhouse_connect.get_client(host=server.host, port=server.port, password=PASSWORD) as client:
-        client.command("SYSTEM FLUSH LOGS")
-        found = client.query(
-            "SELECT query, log_comment FROM system.query_log WHERE type = 'QueryFinish' AND log_comment != ''"
-        )
-        return list(found.named_results())
+        if flush:
+            client.command("SYSTEM FLUSH LOGS")
+        return list(client.query(sql, parameters=parameters).named_results())
+
+
+def documented(about: str) -> str:
+    """A query of the documents."""
+    [found] = [sql for sql in re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if about in sql]
+    return found
 
 
 def test_one_trace_from_the_tick_to_each_call(observed: Observed) -> None:
@@ -203,6 +217,33 @@ def test_clickhouse_keeps_who_asked(observed: Observed) -> None:
     assert loading
     assert {c["asset"] for c in loading} == {"cell_hourly,flow_hourly,trips"}
     assert {c["job"] for c in loading} == {"ingest_uploads"}
+
+
+def test_the_documented_queries(observed: Observed) -> None:
+    """The engine makes no spans of its own: one is written here as a server writes it, for the header that it got."""
+    [cost] = [
+        row
+        for row in _ask(observed.server, documented("AS statements"), run=observed.run_id)
+        if row["upload"] == "good.csv"
+    ]
+    assert cost["statements"] > 10
+    altered = next(row for row in observed.query_log if str(row["query"]).startswith("ALTER"))
+    sent = next(s for s in observed.statements if s.query == altered["query"])
+    _, trace_id, span_id, _ = sent.headers["traceparent"].split("-")
+    _ask(observed.server, "SELECT 1", flush=True)
+    with clickhouse_connect.get_client(
+        host=observed.server.host, port=observed.server.port, password=PASSWORD
+    ) as client:
+        client.command(
+            "INSERT INTO system.opentelemetry_span_log (trace_id, span_id, parent_span_id, operation_name, "
+            "start_time_us, finish_time_us, attribute) SELECT toUUID({trace:String}), 7, {parent:UInt64}, 'query', "
+            "1000000, 1250000, map('clickhouse.query_id', {query:String})",
+            parameters={"trace": trace_id, "parent": int(span_id, 16), "query": altered["query_id"]},
+        )
+    [row] = _ask(observed.server, documented("AS parent_span"), trace=trace_id)
+    assert row["parent_span"] == span_id
+    assert (row["operation"], row["milliseconds"]) == ("query", 250)
+    assert (row["upload"], row["run_id"]) == ("good.csv", observed.run_id)
 
 
 def test_ids_are_xrays_and_the_process_is_named(observed: Observed) -> None:
