@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
+from h3_pipeline.cli import screen
 from h3_pipeline.cli.dagster_services import HOST, START_SECONDS, end, environment, relay
 from h3_pipeline.errors import PipelineError
 from h3_pipeline.local.ports import held
 from h3_pipeline.local.postgres import local_postgres
 from h3_pipeline.local.production import write_instance
 from h3_pipeline.settings import Settings
+
+SETTLED_SECONDS = 30.0
+"""What has run for so long is started again when it ends."""
 
 FOLDER = "production"
 """Below the home: the instance, PostgreSQL's data, the logs."""
@@ -40,6 +44,8 @@ class ProductionServices:
     _workspace: Path
     _stack: ExitStack
     _processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    _started: dict[str, float] = field(default_factory=dict)
+    _arguments: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def wait_until_ready(self) -> None:
         """Start one after the other, and wait until the UI is healthy.
@@ -57,12 +63,16 @@ class ProductionServices:
         self._wait("webserver", lambda: _healthy(f"{self.url}/health"), deadline)
 
     def wait(self) -> int:
-        """Wait until one of them ends by itself, and return its exit code."""
+        """Start again what ends by itself, as ECS does; return the exit code of what ends right after its start."""
         while True:
-            for process in self._processes.values():
+            for name, process in list(self._processes.items()):
                 code = process.poll()
-                if code is not None:
+                if code is None:
+                    continue
+                if time.monotonic() - self._started[name] < SETTLED_SECONDS:
                     return code
+                screen.note(f"The {name} ended, with exit code {code}; it is started again")
+                self._start(name, *self._arguments[name])
             time.sleep(0.5)
 
     def _start(self, name: str, *arguments: str) -> None:
@@ -87,6 +97,8 @@ class ProductionServices:
         self._stack.callback(reader.join, 2)
         self._stack.callback(end, process)
         self._processes[name] = process
+        self._started[name] = time.monotonic()
+        self._arguments[name] = arguments
 
     def _wait(self, name: str, condition: Callable[[], bool], deadline: float) -> None:
         while not condition():

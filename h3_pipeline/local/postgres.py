@@ -64,19 +64,19 @@ class PostgresServer:
         }
 
 
-def find_programs(path: str | None = None, folders: Sequence[str] = FOLDERS) -> Path:
+def find_programs(path: str | None = None, folders: Sequence[str] | None = None) -> Path:
     """The folder of PostgreSQL's programs, the newest where there are several.
 
     Args:
         path: Search path; by default ``PATH``.
-        folders: Patterns of other folders to look into.
+        folders: Patterns of other folders to look into; by default `FOLDERS`.
 
     Raises:
         StorageError: They are not on this machine; the message says how to get them.
     """
     found = shutil.which("initdb", path=path)
     candidates = [Path(found).resolve().parent] if found else []
-    for pattern in folders:
+    for pattern in FOLDERS if folders is None else folders:
         matches = Path("/").glob(pattern.removeprefix("/"))
         candidates += sorted(matches, key=lambda folder: [int(n) for n in _numbers(folder)], reverse=True)
     for folder in candidates:
@@ -128,8 +128,8 @@ class _Server:
         if not (self._data / "PG_VERSION").exists():
             shutil.rmtree(self._data, ignore_errors=True)  # of a first start that was cut off
             self._initialize()
-        elif self._run("pg_ctl", "status", "-D", str(self._data)).returncode == 0:
-            self._run("pg_ctl", "stop", "-D", str(self._data), "-m", "fast", "-w")
+        else:
+            self._end_another()
 
     def _initialize(self) -> None:
         password = self._folder / "password"
@@ -197,6 +197,9 @@ class _Server:
     def stop(self) -> None:
         if self._process is None:
             return
+        if self._process.poll() is not None:
+            self._end_another()  # somebody restarted it by hand
+            return
         # "fast": it ends its clients' connections and writes its data in order
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
             with suppress(ProcessLookupError):
@@ -204,6 +207,11 @@ class _Server:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
                 return
+
+    def _end_another(self) -> None:
+        """End a server on our data that is not our child."""
+        if self._run("pg_ctl", "status", "-D", str(self._data)).returncode == 0:
+            self._run("pg_ctl", "stop", "-D", str(self._data), "-m", "fast", "-w")
 
     def _give(self, path: Path) -> None:
         if self._owner.user is not None:
