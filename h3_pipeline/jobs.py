@@ -39,6 +39,7 @@ back_up_warehouse = define_asset_job(
     "back_up_warehouse",
     selection=AssetSelection.assets(WAREHOUSE_BACKUP) - AssetSelection.checks(*BACKUP_CHECKS),
     executor_def=in_process_executor,
+    config=CONSOLE,
     hooks={repeat_if_it_may_pass},
     description="All tables to `backups/`: full once a week, in between what changed since.",
 )
@@ -47,6 +48,7 @@ drill_restore = define_asset_job(
     "drill_restore",
     selection=AssetSelection.assets(RESTORE_DRILL) - AssetSelection.checks(*BACKUP_CHECKS),
     executor_def=in_process_executor,
+    config=CONSOLE,
     hooks={repeat_if_it_may_pass},
     description="Restore the newest backup beside the live tables, compare, and drop it.",
 )
@@ -55,6 +57,7 @@ check_backups = define_asset_job(
     "check_backups",
     selection=AssetSelection.checks(*BACKUP_CHECKS),
     executor_def=in_process_executor,
+    config=CONSOLE,
     hooks={repeat_if_it_may_pass},
     description="Whether the newest backup and the newest good drill are recent enough.",
 )
@@ -69,6 +72,7 @@ def export_jobs(queries: Iterable[Query]) -> list[Any]:
             f"export_{query.name}",
             selection=AssetSelection.assets(asset_key(query)),
             executor_def=in_process_executor,
+            config=CONSOLE,
             hooks={repeat_if_it_may_pass},
             description=query.header.title,
         )

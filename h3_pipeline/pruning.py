@@ -17,6 +17,7 @@ from dagster import (
 from h3_pipeline.arrivals import Arrivals
 from h3_pipeline.assets.uploads import RAW_UPLOADS
 from h3_pipeline.errors import StorageError
+from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.partitions import UPLOADS
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage import prefixes
@@ -32,6 +33,7 @@ _LOOKED_UP_AT_ONCE = 1000
 
 
 @op(description="Drops the partitions of uploads that have left the bucket; rows and objects stay as they are.")
+@observed_step
 def prune(context: OpExecutionContext, pipeline: PipelineResource) -> int:
     """Prune partitions; returns how many."""
     kept_for = timedelta(days=pipeline.settings().h3_prune_after_days)

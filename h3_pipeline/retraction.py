@@ -4,6 +4,7 @@ from dagster import Config, OpExecutionContext, in_process_executor, job, op
 from pydantic import Field
 
 from h3_pipeline.assets.warehouse import POOL
+from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage import prefixes
 
@@ -15,6 +16,7 @@ class RetractConfig(Config):
 
 
 @op(pool=POOL, description="Takes the rows of uploads out of `trips` and every hourly table; the objects stay.")
+@observed_step
 def retract(context: OpExecutionContext, config: RetractConfig, pipeline: PipelineResource) -> dict[str, int]:
     """Retract uploads; returns the rows that left ``trips``, by upload."""
     taken: dict[str, int] = {}

@@ -20,6 +20,7 @@ from dagster import (
 from pydantic import Field
 
 from h3_pipeline.assets.metadata import Metadata
+from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.warehouse.backup import TakenBackup, take_backup
 from h3_pipeline.warehouse.backup_catalog import BackupCatalog, NoBackup
@@ -52,6 +53,7 @@ class BackupConfig(Config):
     description="All tables of the warehouse below `backups/`, as they were at one instant: full once a week, "
     "in between what changed since. `h3-pipeline restore` brings them back.",
 )
+@observed_step
 def warehouse_backup(
     context: AssetExecutionContext, config: BackupConfig, pipeline: PipelineResource
 ) -> MaterializeResult:
@@ -84,6 +86,7 @@ def warehouse_backup(
     ],
     description="The newest backup restored beside the live tables, compared with what was backed up, and dropped.",
 )
+@observed_step
 def restore_drill(
     context: AssetExecutionContext, pipeline: PipelineResource
 ) -> Iterator[AssetCheckResult | MaterializeResult]:
@@ -104,6 +107,7 @@ def restore_drill(
 
 
 @asset_check(asset=WAREHOUSE_BACKUP, description="The newest good backup is younger than H3_BACKUP_MAX_AGE_HOURS.")
+@observed_step
 def backup_is_recent(pipeline: PipelineResource) -> AssetCheckResult:
     """Look at the backups that there are, whoever took them."""
     settings = pipeline.settings()
@@ -116,6 +120,7 @@ def backup_is_recent(pipeline: PipelineResource) -> AssetCheckResult:
 
 
 @asset_check(asset=RESTORE_DRILL, description="The newest good restore drill is younger than H3_DRILL_MAX_AGE_DAYS.")
+@observed_step
 def drill_is_recent(pipeline: PipelineResource) -> AssetCheckResult:
     """Look at the drills that were noted."""
     settings = pipeline.settings()
