@@ -31,8 +31,10 @@ from h3_pipeline.assets.metadata import Metadata, preview
 from h3_pipeline.errors import ExportError
 from h3_pipeline.exports.binding import bind
 from h3_pipeline.exports.catalog import Query
+from h3_pipeline.exports.picture import markdown
 from h3_pipeline.exports.runner import Exported, run_export
 from h3_pipeline.exports.values import Partition, PartitionKind
+from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.resources import PipelineResource
 
 GROUP = "exports"
@@ -88,6 +90,7 @@ def _asset(query: Query, timezone: str) -> AssetsDefinition:
         # for the store and the network; a query that is refused is never tried again
         retry_policy=RetryPolicy(max_retries=2, delay=2, backoff=Backoff.EXPONENTIAL),
     )
+    @observed_step
     def export(
         context: AssetExecutionContext, config: ExportConfig, pipeline: PipelineResource
     ) -> Iterator[MaterializeResult | AssetCheckResult]:
@@ -184,6 +187,8 @@ def _metadata(query: Query, exported: Exported) -> Metadata:
         "uploads": manifest.sources["count"],
         "seconds": manifest.seconds,
     }
+    if exported.picture is not None:
+        metadata["picture"] = MetadataValue.md(markdown(exported.picture, manifest.title))
     if exported.folder is not None:
         metadata["folder"] = MetadataValue.path(str(exported.folder))
     if not exported.is_latest:

@@ -73,8 +73,9 @@ def demo(
     """See the pipeline work on sample trips.
 
     Invents trips in four cities (rush hours, hot spots, some dirty rows), uploads the files below
-    demo/, loads them, and shows what became of each file and the busiest H3 cells. Run it as often
-    as you like: the same files are replaced.
+    demo/, loads them, and shows what became of each file and the busiest H3 cells. Then it runs
+    every export, and says which map to open. Run it as often as you like: the same files are
+    replaced.
 
     \b
     Example:

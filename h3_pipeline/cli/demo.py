@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from h3_pipeline.cli import screen
+from h3_pipeline.cli.export import ExportedByHand, run_exports, show_exports
 from h3_pipeline.cli.ingest import complain_of_refusals, load, show_report
 from h3_pipeline.cli.screen import Column, Grid
 from h3_pipeline.cli.upload import plan, send
 from h3_pipeline.local import sample_data
 from h3_pipeline.local.sample_data import SampleSummary, cities
 from h3_pipeline.settings import Settings
-from h3_pipeline.stack import bucket_access, load_catalog
+from h3_pipeline.stack import bucket_access, load_catalog, load_exports
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.warehouse.connect import open_warehouse
 from h3_pipeline.warehouse.loading import Warehouse
@@ -27,6 +28,9 @@ _CITY_FILES = (
     ("sao-paulo.csv.gz", cities.SAO_PAULO),
     ("lagos.csv", cities.LAGOS),
 )
+MAP = "busiest_cells"
+"""The export whose map is shown first."""
+
 _NEW_YORK_FILE = "new-york-yellow.csv"
 
 
@@ -34,6 +38,7 @@ def demo(rows: int) -> int:
     """Make samples, load them, show what happened."""
     settings = Settings.load()
     load_catalog(settings)
+    catalog = load_exports(settings)
     folder = settings.home / "samples"
     with screen.stage(f"Inventing {rows:,} trips"):
         samples = write_samples(folder, rows)
@@ -43,10 +48,14 @@ def demo(rows: int) -> int:
         sendings = plan([sample.path for sample in samples], PREFIX)
         send(bucket, sendings)
         report = load(settings, bucket, [sending.key for sending in sendings])
-    show_report(report)
+        show_report(report)
+        exports = run_exports(settings, bucket, list(catalog.queries.values()))
     with open_warehouse(settings, None, on_wait=screen.note) as warehouse:
         _show_busiest(warehouse, _resolution(settings.h3_rollup_resolutions))
+    screen.say()
+    show_exports(exports)
     _show_next(settings)
+    _show_map(exports)
     return complain_of_refusals(report)
 
 
@@ -118,7 +127,17 @@ def _show_next(settings: Settings) -> None:
     for command, purpose in (
         ("dev", f"Dagster's UI on http://127.0.0.1:{settings.port}; loads what you upload"),
         ("ingest my-trips.csv", "your own trips"),
+        ("export --list", "questions answered into files and maps"),
         ("status", "what is loaded"),
         ('query "SELECT region, count() FROM trips GROUP BY region"', ""),
     ):
         screen.say(f"  h3-pipeline {command:<22}{purpose}".rstrip())
+
+
+def _show_map(exports: Sequence[ExportedByHand]) -> None:
+    """Where the map is: the last line, for whoever reads no other."""
+    maps = {one.query.name: one.map for one in exports if one.map}
+    if path := maps.get(MAP) or next(iter(maps.values()), None):
+        screen.say()
+        screen.say("Open this map in a browser:", style="bold")
+        screen.say(f"  {path}")

@@ -13,8 +13,9 @@ from h3_pipeline.cli import screen
 from h3_pipeline.cli.dev import port_is_free, running_ui
 from h3_pipeline.cli.screen import Column, Grid
 from h3_pipeline.errors import PipelineError
+from h3_pipeline.exports.runner import explain_queries
 from h3_pipeline.settings import Settings
-from h3_pipeline.stack import bucket_access, load_catalog
+from h3_pipeline.stack import bucket_access, load_catalog, load_exports
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.warehouse.connect import open_warehouse
 
@@ -34,6 +35,7 @@ def doctor() -> int:
             "feeds": lambda: _feeds(settings),
             "bucket": lambda: _bucket(settings),
             "warehouse": lambda: _warehouse(settings),
+            "exports": lambda: _exports(settings),
             "dagster": lambda: _dagster(),
             "port": lambda: _port(settings),
         }
@@ -101,6 +103,14 @@ def _feeds(settings: Settings) -> str:
     catalog = load_catalog(settings)
     own = f"{len(catalog.user)} of {settings.h3_pipeline_feeds}" if settings.h3_pipeline_feeds else "none of your own"
     return f"{own}, {len(catalog.builtin)} built in"
+
+
+def _exports(settings: Settings) -> str:
+    """Every query, explained by the warehouse itself."""
+    catalog = load_exports(settings)
+    explain_queries(list(catalog.queries.values()), settings, on_wait=screen.note)
+    own = f"{len(catalog.user)} of {settings.h3_exports}" if settings.h3_exports else "none of your own"
+    return f"{own}, {len(catalog.queries) - len(catalog.user)} shipped; the warehouse can run them all"
 
 
 def _bucket(settings: Settings) -> str:

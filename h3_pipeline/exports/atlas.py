@@ -3,9 +3,13 @@
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from h3_pipeline.exports.catalog import Query
 from h3_pipeline.exports.maps.render import write_map as render
+from h3_pipeline.exports.maps.result import read_result
 from h3_pipeline.exports.maps.spec import Combine, MapSpec, Measure
+from h3_pipeline.exports.picture import draw
 
 
 def write_map(query: Query, source: Path, target: Path, at: datetime) -> None:
@@ -18,6 +22,23 @@ def write_map(query: Query, source: Path, target: Path, at: datetime) -> None:
         at: When the tables were asked.
     """
     render(source, map_spec(query, at), target)
+
+
+def picture(query: Query, source: Path, at: datetime) -> bytes:
+    """A small PNG of the map's first measure, at the finest resolution; of flows, at their origins.
+
+    Args:
+        query: The export.
+        source: Parquet file of its result, cells as unsigned integers.
+        at: When the tables were asked.
+    """
+    spec = map_spec(query, at)
+    grids = read_result(source, spec).grids
+    cells, values = (grids[-1].keys[:, 0], grids[-1].totals[0]) if grids else (np.empty(0, np.uint64), np.empty(0))
+    if spec.flow:
+        cells, origins = np.unique(cells, return_inverse=True)
+        values = np.bincount(origins, np.nan_to_num(values), minlength=len(cells))
+    return draw(cells, values, spec.title, spec.measures[0].label)
 
 
 def map_spec(query: Query, at: datetime) -> MapSpec:

@@ -16,9 +16,9 @@ from typing import Any
 
 from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.errors import ExportError, WarehouseError
-from h3_pipeline.exports.binding import Bound
+from h3_pipeline.exports.binding import Bound, bind
 from h3_pipeline.exports.catalog import Query
-from h3_pipeline.exports.columns import UnsupportedColumn, file_columns
+from h3_pipeline.exports.columns import FileColumn, UnsupportedColumn, file_columns
 from h3_pipeline.exports.header import Format
 from h3_pipeline.exports.local_copy import keep_copy
 from h3_pipeline.exports.publication import ExportFile, ExportManifest, Place, new_version, prune, publish, sha256
@@ -91,6 +91,7 @@ class Exported:
         undisturbed: Whether nothing was published while the query ran.
         checks: Every file, read back.
         removed: Old versions that were removed.
+        picture: Small PNG of its map; None where it has no map.
         folder: Copies on this machine's disk; None where the warehouse is a server, or nothing was published.
     """
 
@@ -102,6 +103,7 @@ class Exported:
     undisturbed: bool
     checks: Sequence[FileCheck]
     removed: Sequence[str]
+    picture: bytes | None
     folder: Path | None
 
     @property
@@ -156,6 +158,7 @@ def run_export(
             _check_cells(query, result, engine)
             on_stage("write")
             paths = _write(query, result, engine, files, started)
+            picture = _picture(query, result, started)
             on_stage("send")
             sent = _send(bucket, place, name, paths)
             on_stage("read back")
@@ -184,7 +187,9 @@ def run_export(
         is_latest = whole and publish(bucket, place, manifest)
         removed = prune(bucket, place, settings.h3_exports_keep)
         copy = _copy(settings, place, name, paths) if whole else None
-    return Exported(manifest, place, is_latest, preview, answer.rows, answer.undisturbed, checks, removed, copy)
+    return Exported(
+        manifest, place, is_latest, preview, answer.rows, answer.undisturbed, checks, removed, picture, copy
+    )
 
 
 def check_query(bound: Bound, reader: Reader) -> list[tuple[str, str]]:
@@ -255,15 +260,20 @@ def _from_the_reader(settings: Settings, bounds: Mapping[str, int], on_wait: OnW
             raise
 
 
-def _result(query: Query, answer: _Answer, raw: Path) -> Result:
-    names = [name for name, _ in answer.described]
+def _columns(query: Query, described: Sequence[tuple[str, str]]) -> list[FileColumn]:
+    """Columns of the files, if the result has all that the header speaks of."""
+    names = [name for name, _ in described]
     for path, column in query.header.columns().items():
         if column not in names:
             raise query.fault(path, f"the result has no column {column!r}; its columns are {', '.join(names)}")
     try:
-        columns = file_columns(answer.described, query.header.cells)
+        return file_columns(described, query.header.cells)
     except UnsupportedColumn as error:
         raise ExportError(f"{query.filename}: {error}") from None
+
+
+def _result(query: Query, answer: _Answer, raw: Path) -> Result:
+    columns = _columns(query, answer.described)
     import pyarrow.parquet as pq  # it takes a while, and listing exports needs none of it
 
     return Result(raw, answer.described, columns, pq.read_metadata(raw).num_rows)
@@ -303,6 +313,14 @@ def _write(query: Query, result: Result, engine: ClickHouse, folder: Path, at: d
     return paths
 
 
+def _picture(query: Query, result: Result, at: datetime) -> bytes | None:
+    if Format.MAP not in query.header.formats:
+        return None
+    from h3_pipeline.exports.atlas import picture
+
+    return picture(query, result.file, at)
+
+
 def _send(bucket: Bucket, place: Place, name: str, paths: Sequence[Path]) -> dict[Format, ExportFile]:
     sent = {}
     for path in paths:
@@ -335,3 +353,19 @@ def last_day(settings: Settings, *, on_wait: OnWait = _unheard) -> date | None:
             "WHERE resolution = (SELECT min(resolution) FROM cell_hourly) AND departures > 0"
         )
     return day if rows else None
+
+
+def explain_queries(queries: Sequence[Query], settings: Settings, *, on_wait: OnWait = _unheard) -> None:
+    """Ask the warehouse whether it can run queries, with their defaults; none is run.
+
+    Raises:
+        ExportError: It cannot run one, or its result is not what its header says.
+        WarehouseError: The warehouse cannot be opened.
+    """
+    with open_reader(settings, limits=limits(settings), on_wait=on_wait) as reader:
+        for query in queries:
+            partition = query.header.partition.containing(query.header.first_partition)
+            bound = bind(query, {}, partition, settings.h3_rollup_resolutions)
+            with blaming(query):
+                described = check_query(bound, reader)
+            _columns(query, described)

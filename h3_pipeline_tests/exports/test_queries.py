@@ -186,8 +186,8 @@ def test_cell_speed(new_york: NewYork) -> None:
             {
                 "resolution": resolution,
                 "trips": grouped.size(),
-                "speed_kmh": grouped["distance_km"].sum() / (grouped["seconds"].sum() / 3600),
-                "duration_min_avg": grouped["seconds"].mean() / 60,
+                "speed_kmh": grouped["distance_km"].sum().div(grouped["seconds"].sum().div(3600)),
+                "duration_min_avg": grouped["seconds"].mean().div(60),
                 "duration_min_p50": grouped["seconds"].quantile(0.5) / 60,
                 "duration_min_p90": grouped["seconds"].quantile(0.9) / 60,
             }
