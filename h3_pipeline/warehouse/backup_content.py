@@ -12,7 +12,6 @@ _NOT_KEPT = (LEASE_PREFIX, STAGING_PREFIX)
 _SETTINGS = {
     # a month partition's rows are never in another one, so months need not be merged with one another
     "do_not_merge_across_partitions_select_final": 1,
-    "max_execution_time": 0,
 }
 
 

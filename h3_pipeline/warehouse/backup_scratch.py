@@ -4,18 +4,21 @@ Their names say of which database, for what and since when, so that what a kille
 and dropped by the next one.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.sql import identifier
 from h3_pipeline.warehouse.backup_catalog import ABANDONED_AFTER
 from h3_pipeline.warehouse.backup_exchange import exchange_is_due
 from h3_pipeline.warehouse.lock import ProcessLock, PublishLock
 from h3_pipeline.warehouse.schema import Placement
+
+logger = logging.getLogger(__name__)
 
 _STAMP = "%Y%m%dT%H%M%S%f"
 
@@ -44,8 +47,12 @@ def scratch_database(engine: ClickHouse, placement: Placement, lock: PublishLock
     try:
         yield name
     finally:
-        if not exchange_is_due(engine, name):
-            drop_database(engine, placement, name)
+        try:
+            if not exchange_is_due(engine, name):
+                drop_database(engine, placement, name)
+        except QueryError as error:
+            # what failed has its own message; the next piece of work drops it
+            logger.warning("the database %s was not dropped: %s", name, error)
 
 
 def drop_leftovers(engine: ClickHouse, placement: Placement, lock: PublishLock) -> list[str]:
