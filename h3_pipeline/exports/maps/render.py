@@ -17,13 +17,13 @@ from jinja2 import Environment, PackageLoader
 from h3_pipeline.errors import ExportError
 from h3_pipeline.exports.geometry import centres
 from h3_pipeline.exports.maps.classes import Classes, classify
-from h3_pipeline.exports.maps.extent import bounds
+from h3_pipeline.exports.maps.extent import bounds, places
 from h3_pipeline.exports.maps.payload import Payload, pack
 from h3_pipeline.exports.maps.result import Grid, Result, read_result
 from h3_pipeline.exports.maps.spec import HOURS, MapSpec
 
 CORE = 0.98
-"""Share of the first measure that the map shows when it opens; a few far-off cells would make the rest tiny."""
+"""Share of a place's first measure that the map shows of it; a few far-off cells would make the rest tiny."""
 
 FLOWS_DRAWN = 300
 """Flows that a page draws when it opens, the largest: more hide one another."""
@@ -111,26 +111,29 @@ def _described(result: Result, spec: MapSpec, payload: Payload) -> dict[str, Any
 
 
 def _packed(grid: Grid, payload: Payload, *, flows: bool) -> dict[str, Any]:
-    cells, places = np.unique(grid.keys, return_inverse=True)
+    cells, ends = np.unique(grid.keys, return_inverse=True)
     if not flows:
-        cells, places = grid.keys[:, 0], np.arange(len(grid.keys)).reshape(-1, 1)
+        cells, ends = grid.keys[:, 0], np.arange(len(grid.keys)).reshape(-1, 1)
     points = centres(cells)
-    weights = np.nan_to_num(np.abs(grid.totals[0]))
+    weights = np.bincount(ends.ravel(), np.repeat(np.nan_to_num(np.abs(grid.totals[0])), ends.shape[1])).astype(float)
     described: dict[str, Any] = {
         "resolution": grid.resolution,
         "words": f"{_width(grid.resolution)} across (resolution {grid.resolution})",
         "shown": len(grid.keys),
         "found": grid.found,
-        "bounds": bounds(points[places].reshape(-1, 2)),
-        "core": bounds(points[places].reshape(-1, 2), np.repeat(weights, places.shape[1]), share=CORE),
+        "metres": 1000 * _width_km(grid.resolution),
+        "bounds": bounds(points),
+        "places": [
+            {"name": place.name, "share": place.share, "box": place.box} for place in places(points, weights, CORE)
+        ],
         "cells": payload.add(cells),
         "centres": payload.add(points.astype(np.float32)),
         "totals": [payload.add_numbers(values) for values in grid.totals],
         "classes": [_classes(grid, index, flows=flows) for index in range(len(grid.totals))],
     }
     if flows:
-        described["origins"] = payload.add_indexes(places[:, 0])
-        described["destinations"] = payload.add_indexes(places[:, 1])
+        described["origins"] = payload.add_indexes(ends[:, 0])
+        described["destinations"] = payload.add_indexes(ends[:, 1])
     if grid.hourly:
         described["hourly"] = {
             "starts": payload.add_indexes(np.searchsorted(grid.hourly.hour, np.arange(HOURS + 1))),
@@ -165,9 +168,13 @@ def _legend(classes: Classes) -> dict[str, Any]:
 
 
 def _width(resolution: int) -> str:
-    """How wide a cell is on average, between two opposite sides."""
-    km = h3.average_hexagon_edge_length(resolution, unit="km") * 3**0.5
+    km = _width_km(resolution)
     return f"{km:,.3g} km" if km >= 1 else f"{km * 1000:.3g} m"
+
+
+def _width_km(resolution: int) -> float:
+    """How wide a cell is on average, between two opposite sides."""
+    return h3.average_hexagon_edge_length(resolution, unit="km") * 3**0.5
 
 
 @cache

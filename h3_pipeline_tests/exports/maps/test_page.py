@@ -307,6 +307,34 @@ def test_a_dark_phone(open_map: Open, map_file: Path) -> None:
     assert (found.requests, found.complaints) == ([], [])
 
 
+def test_far_away_places_are_dots_and_can_be_gone_to(open_map: Open, tmp_path: Path) -> None:
+    near, far = (
+        np.asarray(h3.grid_disk(h3.latlng_to_cell(lat, lng, 8), 4), dtype=np.uint64)
+        for lat, lng in ((50.08, 14.43), (-33.87, 151.2))
+    )
+    frame = pd.DataFrame({"cell": np.r_[near, far], "n": [7] * len(near) + [3] * len(far)})
+    spec = MapSpec(title="Two cities", cell="cell", measures=(Measure("n", "Trips"),))
+    found = open_map(write_map(results.write(frame, tmp_path / "r.parquet"), spec, tmp_path / "map.html").path)
+    many, few = (ImageColor.getrgb(SEQUENTIAL.pick(2)[index]) for index in (1, 0))
+
+    def pixels() -> dict[tuple[int, ...], int]:
+        return {colour: count for count, colour in found.picture().getcolors(1 << 20) or []}
+
+    opened = pixels()
+    assert opened.get(many, 0) > 10_000
+    assert few not in opened
+    found.page.click("#everything")
+    both = pixels()
+    assert 5 < both.get(many, 0) < 100
+    assert 5 < both.get(few, 0) < 100
+    found.page.select_option("#place", "1")
+    assert "Australia/Sydney" in found.page.locator("#place option:checked").inner_text()
+    there = pixels()
+    assert there.get(few, 0) > 10_000
+    assert many not in there
+    assert (found.requests, found.complaints) == ([], [])
+
+
 def test_flows_are_arcs_and_circles_and_texts_are_never_run(open_map: Open, tmp_path: Path) -> None:
     evil = '</script><img src=x onerror=document.title=1> & "quoted"'
     here, there = (f"{h3.latlng_to_cell(40.7, lng, 7):x}" for lng in (-74.1, -73.9))

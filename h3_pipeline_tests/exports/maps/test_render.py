@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from h3_pipeline.errors import ExportError
-from h3_pipeline.exports.maps.extent import bounds
+from h3_pipeline.exports.maps.extent import bounds, places
 from h3_pipeline.exports.maps.payload import Payload
 from h3_pipeline.exports.maps.render import write_map
 from h3_pipeline.exports.maps.spec import MapSpec, Measure
@@ -125,6 +125,18 @@ def test_the_view_is_where_most_is() -> None:
 def test_the_view_lies_across_the_antimeridian_where_the_cells_do() -> None:
     west, _, east, _ = bounds(np.array([(179.0, -17.0), (-179.5, -16.0), (178.0, -18.0)]))
     assert (west, east) == (178.0, 180.5)
+
+
+def test_places_are_told_apart_and_named() -> None:
+    rng = np.random.default_rng(1)
+    prague, fiji = rng.normal((14.43, 50.08), 0.05, size=(600, 2)), rng.normal((180.0, -17.0), 0.05, size=(200, 2))
+    fiji[:, 0] = (fiji[:, 0] + 180) % 360 - 180
+    first, second = places(np.vstack([fiji, prague]), np.r_[np.ones(200), np.full(600, 2.0)], 0.98)
+    assert first.name == "Europe/Prague, 50.1°N 14.4°E"
+    assert first.share == pytest.approx(1200 / 1400)
+    assert first.box[0] < 14.43 < first.box[2]
+    assert second.name.startswith("Pacific/Fiji, 17.0°S")
+    assert 179 < second.box[0] < 180 < second.box[2] < 181
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@
     grid: Math.max(0, spec.grids.findIndex((grid) => grid.opens)),
     measure: 0,
     hour: null, // null: all together
+    place: 0,
     top: spec.flows_drawn,
     chosen: null, // index of a feature that was clicked or taken from the table
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
@@ -142,6 +143,7 @@
   let map = null;
   let shown = []; // flows: the features that are drawn, smallest first
   let values = [];
+  let far = false; // whether cells are too small to be seen as such
 
   function tileLayer() {
     if (!spec.tiles) return null;
@@ -163,37 +165,46 @@
     return rgb(getComputedStyle(root).getPropertyValue(name).trim());
   }
 
-  function landLayers() {
-    if (!spec.land) return [];
-    const data = { length: land.starts.length - 1, startIndices: land.starts, attributes: { getPolygon: { value: land.points, size: 2 } } };
-    return [
-      new deck.SolidPolygonLayer({ id: "land", data, _normalize: false, getFillColor: cssColour("--land"), updateTriggers: { getFillColor: state.dark } }),
-    ];
-  }
-
-  let land = null;
-
   function cellLayers() {
     const limits = classes().limits;
     const palette = colours().map(rgb);
     const current = values;
     const features = grid();
     const alpha = spec.tiles ? 190 : 255;
+    const paint = (index, target) => {
+      const value = current[index];
+      const colour = Number.isNaN(value) ? [0, 0, 0] : palette[classOf(limits, value)];
+      target[0] = colour[0];
+      target[1] = colour[1];
+      target[2] = colour[2];
+      target[3] = Number.isNaN(value) ? 0 : alpha;
+      return target;
+    };
+    const triggers = { getFillColor: [state.measure, state.hour, state.dark] };
+    // from far away a cell is less than a pixel: then it is a dot
+    if (far) {
+      return [
+        new deck.ScatterplotLayer({
+          id: `dots-${state.grid}`,
+          data: { length: features.length },
+          getPosition: (_, { index }) => features.centre(index),
+          getFillColor: (_, { index, target }) => paint(index, target),
+          updateTriggers: triggers,
+          radiusUnits: "pixels",
+          getRadius: 2.5,
+          pickable: true,
+          autoHighlight: true,
+          highlightColor: state.dark ? [255, 255, 255, 255] : [0, 0, 0, 255],
+        }),
+      ];
+    }
     return [
       new deck.H3HexagonLayer({
         id: `cells-${state.grid}`,
         data: features,
         getHexagon: (_, { index }) => features.id(index),
-        getFillColor: (_, { index, target }) => {
-          const value = current[index];
-          const colour = Number.isNaN(value) ? [0, 0, 0] : palette[classOf(limits, value)];
-          target[0] = colour[0];
-          target[1] = colour[1];
-          target[2] = colour[2];
-          target[3] = Number.isNaN(value) ? 0 : alpha;
-          return target;
-        },
-        updateTriggers: { getFillColor: [state.measure, state.hour, state.dark] },
+        getFillColor: (_, { index, target }) => paint(index, target),
+        updateTriggers: triggers,
         extruded: false,
         stroked: false,
         coverage: 0.94,
@@ -280,9 +291,12 @@
     });
   }
 
+  const metresPerPixel = () => (40075016.7 * Math.cos((view.latitude * Math.PI) / 180)) / (512 * 2 ** view.zoom);
+
   function draw() {
     if (!map) return;
-    map.setProps({ layers: [...landLayers(), tileLayer(), ...(flows ? flowLayers() : cellLayers()), chosenLayer()].filter(Boolean) });
+    far = grid().packed.metres / metresPerPixel() < 4;
+    map.setProps({ layers: [tileLayer(), ...(flows ? flowLayers() : cellLayers()), chosenLayer()].filter(Boolean) });
   }
 
   /** After another measure, resolution, hour or theme was chosen. */
@@ -422,7 +436,23 @@
   function look(changes) {
     view = { ...view, ...changes, transitionDuration: 0 };
     map.setProps({ viewState: view });
+    if (far !== grid().packed.metres / metresPerPixel() < 4) draw();
     graticule();
+  }
+
+  const home = () => grid().packed.places[state.place].box;
+
+  function goTo(place) {
+    state.place = place;
+    look(fitted(home()));
+  }
+
+  /** The places of the resolution that was chosen. */
+  function whereTo() {
+    const percent = (share) => (share < 0.01 ? "below 1 %" : `${Math.round(100 * share)} %`);
+    const { places } = grid().packed;
+    state.place = Math.min(state.place, places.length - 1);
+    options("place", places.map(({ name, share }, index) => [index, `${percent(share)}: ${name}`]), state.place);
   }
 
   function fitted([west, south, east, north]) {
@@ -478,7 +508,7 @@
     }
     $("graticule").replaceChildren(...lines);
     $("degrees").replaceChildren(...words);
-    const metres = (40075016.7 * Math.cos((view.latitude * Math.PI) / 180)) / (512 * 2 ** view.zoom);
+    const metres = metresPerPixel();
     const limit = metres * Math.min(140, width / 3);
     const power = 10 ** Math.floor(Math.log10(limit));
     const length = [5, 2, 1].map((digit) => digit * power).find((candidate) => candidate <= limit);
@@ -531,6 +561,8 @@
     $("controls").addEventListener("submit", (event) => event.preventDefault());
     options("measure", spec.measures.map(({ label }, index) => [index, label]), state.measure);
     options("resolution", spec.grids.map(({ words }, index) => [index, words]), state.grid);
+    whereTo();
+    $("place").addEventListener("change", (event) => goTo(Number(event.target.value)));
     const tops = TOPS.filter((top) => top < Math.max(...spec.grids.map(({ shown }) => shown)));
     options("top", flows ? [...tops.map((top) => [top, `the largest ${whole.format(top)}`]), [1e9, "all"]] : [], Math.min(state.top, tops.length ? state.top : 1e9));
     if (flows && !tops.includes(state.top)) $("top").value = state.top = 1e9;
@@ -542,6 +574,7 @@
     $("resolution").addEventListener("change", (event) => {
       choose(null);
       state.grid = Number(event.target.value);
+      whereTo();
       show();
     });
     $("top").addEventListener("change", (event) => {
@@ -560,7 +593,7 @@
     $("largest").addEventListener("toggle", table);
     $("closer").addEventListener("click", () => look({ zoom: Math.min(17, view.zoom + 1) }));
     $("farther").addEventListener("click", () => look({ zoom: Math.max(0, view.zoom - 1) }));
-    $("home").addEventListener("click", () => look(fitted(grid().packed.core)));
+    $("home").addEventListener("click", () => look(fitted(home())));
     $("everything").addEventListener("click", () => look(fitted(grid().packed.bounds)));
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && grids.length) choose(null);
@@ -592,9 +625,8 @@
     return;
   }
   grids.push(...spec.grids.map((packed) => new Grid(packed)));
-  if (spec.land) land = { starts: array(spec.land.starts), points: array(spec.land.points) };
   wire();
-  view = fitted(grid().packed.core);
+  view = fitted(home());
 
   let first = true;
   map = new deck.Deck({
@@ -625,8 +657,8 @@
 
   // for whoever drives the page from outside
   globalThis.h3map = {
-    deck: map,
-    state,
+    look,
+    view: () => view,
     /** Pixel in the page of the centre of a cell; of a flow's destination. */
     pixel(id) {
       const index = grid().ids.findIndex((each) => each.toString(16) === id);
