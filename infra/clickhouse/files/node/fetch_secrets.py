@@ -39,18 +39,9 @@ def main() -> None:
 
 def secret(arn: str) -> dict:
     """A secret's JSON, read with the instance's role."""
-    command = [
-        "aws",
-        "secretsmanager",
-        "get-secret-value",
-        "--secret-id",
-        arn,
-        "--query",
-        "SecretString",
-        "--output",
-        "text",
-    ]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    command = ["aws", "secretsmanager", "get-secret-value", "--secret-id", arn, "--output", "json"]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(json.loads(answer)["SecretString"])
 
 
 def write_tls(tls: dict, folder: Path, system_authorities: Path) -> None:

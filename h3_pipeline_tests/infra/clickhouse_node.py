@@ -66,6 +66,25 @@ def engine_of(
         more: Further files by their path below the configuration's folder.
     """
     etc = folder / "etc"
+    lay_out(etc, node, grants=grants, profile=profile, logs=logs, more=more)
+    with mock.patch.dict(os.environ, {**environment(node), **FETCHED, **(variables or {})}):
+        client = clickhouse_connect.get_client(
+            interface="chdb", path=str(folder / "data"), chdb_options={"config-file": str(etc / "config.xml")}
+        )
+        with ClickHouse(client, "the node") as engine:
+            yield engine
+
+
+def lay_out(
+    etc: Path,
+    node: NodeSettings,
+    *,
+    grants: Sequence[str] | None = None,
+    profile: str = "default",
+    logs: bool = False,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Write a node's configuration into a folder, with what a test puts on top; see `engine_of`."""
     shutil.rmtree(etc, ignore_errors=True)
     for part in ("config.d", "users.d"):
         shutil.copytree(FILES / "server" / part, etc / part)
@@ -84,12 +103,6 @@ def engine_of(
     }
     for name, content in files.items():
         (etc / name).write_text(content)
-    with mock.patch.dict(os.environ, {**environment(node), **FETCHED, **(variables or {})}):
-        client = clickhouse_connect.get_client(
-            interface="chdb", path=str(folder / "data"), chdb_options={"config-file": str(etc / "config.xml")}
-        )
-        with ClickHouse(client, "the node") as engine:
-            yield engine
 
 
 def access_statements() -> list[str]:
@@ -101,7 +114,7 @@ def access_statements() -> list[str]:
 
 def fill_in_access(passwords: Mapping[str, str]) -> str:
     """sql/access.sql as a node sends it to its server."""
-    from infra.tests.node_scripts import load
+    from h3_pipeline_tests.infra.node_scripts import load
 
     return load("apply_access").fill_in((FILES / "sql" / "access.sql").read_text(), CLUSTER.database, dict(passwords))
 

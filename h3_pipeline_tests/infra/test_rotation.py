@@ -14,11 +14,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from h3_pipeline_tests.infra.clickhouse_node import access_statements
+from h3_pipeline_tests.infra.clickhouse_users import ClusterServer, Directory, Method, cluster
 from h3_pipeline_tests.servers.faults import Fault
 from infra.clickhouse.user_data import USERS
 from infra.rotation import handler
-from infra.tests.clickhouse_node import access_statements
-from infra.tests.clickhouse_users import ClusterServer, Directory, Method, cluster
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:rotation"

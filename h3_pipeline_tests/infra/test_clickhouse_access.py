@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import pytest
 
-pytest.importorskip("chdb", reason="needs the pipeline's own environment")
-
 from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.local.object_store import local_object_store
 from h3_pipeline.processing.engine import open_task_engine
@@ -23,9 +21,15 @@ from h3_pipeline.warehouse.backup_restore import drill, restore_backup
 from h3_pipeline.warehouse.loading import Warehouse
 from h3_pipeline.warehouse.migrate import migrate
 from h3_pipeline.warehouse.schema import Placement
+from h3_pipeline_tests.infra.clickhouse_node import (
+    CLUSTER,
+    access_statements,
+    engine_of,
+    fill_in_access,
+    grants_of_role,
+)
 from h3_pipeline_tests.uploads import Processing
 from infra.clickhouse.user_data import USERS
-from infra.tests.clickhouse_node import CLUSTER, access_statements, engine_of, fill_in_access, grants_of_role
 
 RESOLUTIONS = (9, 8, 7, 6, 5)
 PLACEMENT = Placement(CLUSTER.database)

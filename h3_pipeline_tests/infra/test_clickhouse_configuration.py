@@ -8,15 +8,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-pytest.importorskip("chdb", reason="needs the pipeline's own environment")
-
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.storage.named_collection import NAME
 from h3_pipeline.warehouse.migrate import LEDGER
 from h3_pipeline.warehouse.schema import Placement
+from h3_pipeline_tests.infra.clickhouse_node import CLUSTER, FETCHED, KEEPERS, NODE, SERVERS, engine_of
 from infra.clickhouse import user_data
 from infra.clickhouse.user_data import FILES
-from infra.tests.clickhouse_node import CLUSTER, FETCHED, KEEPERS, NODE, SERVERS, engine_of
 
 CONFIGURATION = sorted(FILES.rglob("*.xml"))
 

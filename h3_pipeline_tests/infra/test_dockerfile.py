@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.tests.dockerfile_steps import Step, copy_from_context, in_context, stages
+from h3_pipeline_tests.infra.dockerfile_steps import Step, copy_from_context, in_context, stages
 
-INFRA = Path(__file__).resolve().parents[1]
-REPOSITORY = INFRA.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
+INFRA = REPOSITORY / "infra"
 DOCKERFILE = INFRA / "Dockerfile"
 IGNORE = REPOSITORY / ".dockerignore"
 
@@ -148,10 +148,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Replay:
 @pytest.mark.timeout(900)
 def test_the_built_environment_serves_webserver_daemon_code_server_and_runs(built: Replay) -> None:
     script = """
-import importlib.metadata, json, pathlib, sys
+import importlib.metadata, json, re, sys
 import h3_pipeline.definitions, h3_pipeline.ops.webserver
 import dagster_aws.ecs, dagster_postgres, dagster_aws.s3.compute_log_manager
-names = sorted(d.metadata["Name"].lower().replace("_", "-") for d in importlib.metadata.distributions())
+names = sorted(re.sub("[-_.]+", "-", d.metadata["Name"]).lower() for d in importlib.metadata.distributions())
 print(json.dumps({"file": h3_pipeline.__file__, "names": names, "prefix": sys.prefix}))
 """
     done = built.run("python", "-c", script)
@@ -159,11 +159,11 @@ print(json.dumps({"file": h3_pipeline.__file__, "names": names, "prefix": sys.pr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["file"].startswith(found["prefix"])
     assert Path(found["prefix"]) == built.path("/opt/h3")
-    locked = {name.lower().replace("_", "-") for name, _ in requirements(INFRA / "image.lock")}
+    locked = {re.sub("[-_.]+", "-", name).lower() for name, _ in requirements(INFRA / "image.lock")}
     assert set(found["names"]) == locked | {"h3-pipeline"}
 
     validated = built.run("dagster", "definitions", "validate", "-m", "h3_pipeline.definitions")
-    assert validated.returncode == 0, validated.stderr
+    assert validated.returncode == 0, validated.stdout
     commands = (
         ("h3-pipeline", "--help"), ("dagster-daemon", "--version"), ("dagster", "code-server", "start", "--help"),
         ("dagster", "api", "execute_run", "--help"),

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("chdb", reason="needs the pipeline's own environment")
-
+from h3_pipeline_tests.infra.clickhouse_node import CLUSTER, engine_of
 from infra.clickhouse.user_data import NodeSettings
-from infra.tests.clickhouse_node import CLUSTER, engine_of
 
 
 def test_shards_and_replicas_are_two_numbers(tmp_path: Path) -> None:
