@@ -154,6 +154,7 @@ class _Server:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         with self._log.open("ab") as log:
+            self._give(self._log)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -167,6 +167,8 @@ def test_a_worker_and_the_daemon_are_killed(site: Site, bucket: Bucket, warehous
     assert "process_uploads" not in retry["steps"]
     assert len(runs) == 3
     assert rows(warehouse) == {"city/a.csv": 60, "city/b.csv": 40}
+    assert list(bucket.list("compute-logs/"))  # what the runs printed, for the UI
+    assert PASSWORD not in second.log.read_text()
 
 
 def test_the_database_is_away(site: Site, bucket: Bucket, warehouse: ClickHouseServer, database: Database) -> None:
@@ -177,6 +179,7 @@ def test_the_database_is_away(site: Site, bucket: Bucket, warehouse: ClickHouseS
     assert answer.json()["instance_storage"]["status"] == "down"
     assert answer.json()["warehouse"]["status"] == "ok"
     assert database.server.password not in answer.data.decode()
+    assert database.server.password not in site.log()
     upload(bucket, "city/c.csv", 10, 3)
     database.start()
     eventually("health after the database is back", lambda: healthy(site))

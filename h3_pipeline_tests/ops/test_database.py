@@ -28,9 +28,12 @@ def test_a_restart_is_not_noticed(postgres_folder: Path) -> None:
     try:
         with pytest.raises(OperationalError), engine.connect():
             pass
-        with local_postgres(folder, port=server.port, durable=False), engine.connect() as connection:
-            with connection.begin():  # no transaction is left open by the trial
-                assert connection.scalar(text("SELECT 2")) == 2
+        with (
+            local_postgres(folder, port=server.port, durable=False),
+            engine.connect() as connection,
+            connection.begin(),  # no transaction is left open by the trial
+        ):
+            assert connection.scalar(text("SELECT 2")) == 2
     finally:
         event.remove(Pool, "checkout", database._try)
         engine.dispose()

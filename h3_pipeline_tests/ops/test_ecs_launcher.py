@@ -197,6 +197,7 @@ def test_what_a_task_is_told_is_short_and_holds_no_secret(daemon: Daemon) -> Non
     overrides = json.dumps(daemon.cluster.task(daemon.task(run))["overrides"])
     assert len(overrides) <= OVERRIDES_LIMIT - 1000  # and more settings may come
     assert daemon.database.password not in overrides
+    assert daemon.database.password not in daemon.instance.info_str()  # what the UI shows
     assert "DAGSTER_PG_PASSWORD" in overrides
 
 
