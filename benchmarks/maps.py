@@ -1,8 +1,8 @@
 """How large a map is, how long it takes to write, to open and to redraw: ``python benchmarks/maps.py``.
 
 Makes results of cells in one city with departures by hour of the week, writes their maps, and opens them in headless
-Chromium. Without a graphics card its frames are drawn by a software renderer, the slowest there is. What the page itself
-costs, on any machine, is the processor time of the browser's main thread.
+Chromium. Without a graphics card its frames are drawn by a software renderer, the slowest there is. What the page
+itself costs, on any machine, is the processor time of the browser's main thread.
 """
 
 import argparse

@@ -304,6 +304,10 @@ def test_a_dark_phone(open_map: Open, map_file: Path) -> None:
     assert legend["y"] + legend["height"] < 740, "the legend is seen with the map"
     colours = {colour for _, colour in found.picture().getcolors(1 << 20) or []}
     assert {ImageColor.getrgb(colour) for colour in SEQUENTIAL.dark} <= colours
+    page.locator("#note").scroll_into_view_if_needed()
+    shown = page.locator("#map").bounding_box()
+    assert shown
+    assert shown["y"] == 0, "the map stays in sight while its controls are used"
     assert (found.requests, found.complaints) == ([], [])
 
 
