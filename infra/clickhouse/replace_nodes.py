@@ -269,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be replaced, and how all nodes are")
     options = parser.parse_args(arguments)
 
-    import boto3
+    import boto3.session
 
     fleet = AwsFleet(boto3.session.Session(region_name=options.region), options.cluster, options.group_prefix)
     found = fleet.nodes()

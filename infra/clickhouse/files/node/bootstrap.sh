@@ -24,7 +24,10 @@ main() {
   format_if_empty "$device"
   mount_volume "$device" /var/lib/clickhouse
   bash "$here/install_packages.sh" "$H3_CLICKHOUSE_VERSION" "$H3_ROLE"
-  chown clickhouse:clickhouse /var/lib/clickhouse
+  # a new disk is root's; on an old one the user may have had another number
+  if [[ $(stat -c %U /var/lib/clickhouse) != clickhouse ]]; then
+    chown -R clickhouse:clickhouse /var/lib/clickhouse
+  fi
   python3 "$here/fetch_secrets.py"
   install_configuration
   start_services

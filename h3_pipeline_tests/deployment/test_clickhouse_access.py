@@ -21,7 +21,7 @@ from h3_pipeline.warehouse.backup_restore import drill, restore_backup
 from h3_pipeline.warehouse.loading import Warehouse
 from h3_pipeline.warehouse.migrate import migrate
 from h3_pipeline.warehouse.schema import Placement
-from h3_pipeline_tests.infra.clickhouse_node import (
+from h3_pipeline_tests.deployment.clickhouse_node import (
     CLUSTER,
     access_statements,
     engine_of,

@@ -14,8 +14,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from h3_pipeline_tests.infra.clickhouse_node import access_statements
-from h3_pipeline_tests.infra.clickhouse_users import ClusterServer, Directory, Method, cluster
+from h3_pipeline_tests.deployment.clickhouse_node import access_statements
+from h3_pipeline_tests.deployment.clickhouse_users import ClusterServer, Directory, Method, cluster
 from h3_pipeline_tests.servers.faults import Fault
 from infra.clickhouse.user_data import USERS
 from infra.rotation import handler

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from h3_pipeline.telemetry import metric_names
-from h3_pipeline_tests.infra.clickhouse_node import CLUSTER, NODE, lay_out
-from h3_pipeline_tests.infra.node_scripts import FOLDER, load
+from h3_pipeline_tests.deployment.clickhouse_node import CLUSTER, NODE, lay_out
+from h3_pipeline_tests.deployment.node_scripts import FOLDER, load
 from h3_pipeline_tests.servers.aws import Aws, aws_services
 from h3_pipeline_tests.servers.clickhouse_http import ClickHouseServer, clickhouse_server
 from infra.clickhouse.user_data import USERS, environment
@@ -169,7 +169,7 @@ def test_a_keeper_is_read_from_its_prometheus_page(
             self.end_headers()
             self.wfile.write(page.encode())
 
-        def log_message(self, *_: object) -> None: ...
+        def log_message(self, format: str, *args: object) -> None: ...
 
     with HTTPServer(("127.0.0.1", 0), Page) as http:
         Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -12,7 +12,7 @@ from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.storage.named_collection import NAME
 from h3_pipeline.warehouse.migrate import LEDGER
 from h3_pipeline.warehouse.schema import Placement
-from h3_pipeline_tests.infra.clickhouse_node import CLUSTER, FETCHED, KEEPERS, NODE, SERVERS, engine_of
+from h3_pipeline_tests.deployment.clickhouse_node import CLUSTER, FETCHED, KEEPERS, NODE, SERVERS, engine_of
 from infra.clickhouse import user_data
 from infra.clickhouse.user_data import FILES
 

@@ -114,7 +114,7 @@ def access_statements() -> list[str]:
 
 def fill_in_access(passwords: Mapping[str, str]) -> str:
     """sql/access.sql as a node sends it to its server."""
-    from h3_pipeline_tests.infra.node_scripts import load
+    from h3_pipeline_tests.deployment.node_scripts import load
 
     return load("apply_access").fill_in((FILES / "sql" / "access.sql").read_text(), CLUSTER.database, dict(passwords))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from h3_pipeline_tests.infra.dockerfile_steps import Step, copy_from_context, in_context, stages
+from h3_pipeline_tests.deployment.dockerfile_steps import Step, copy_from_context, in_context, stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 INFRA = REPOSITORY / "infra"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from h3_pipeline_tests.infra.clickhouse_node import CLUSTER, engine_of
+from h3_pipeline_tests.deployment.clickhouse_node import CLUSTER, engine_of
 from infra.clickhouse.user_data import NodeSettings
 
 
