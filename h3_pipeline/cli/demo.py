@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from h3_pipeline.cli import screen
-from h3_pipeline.cli.export import ExportedByHand, run_exports, show_exports
+from h3_pipeline.cli.export import ExportedByHand, run_exports, show_overview
 from h3_pipeline.cli.ingest import complain_of_refusals, load, show_report
 from h3_pipeline.cli.screen import Column, Grid
 from h3_pipeline.cli.upload import plan, send
@@ -53,7 +53,7 @@ def demo(rows: int) -> int:
     with open_warehouse(settings, None, on_wait=screen.note) as warehouse:
         _show_busiest(warehouse, _resolution(settings.h3_rollup_resolutions))
     screen.say()
-    show_exports(exports)
+    show_overview(exports)
     _show_next(settings)
     _show_map(exports)
     return complain_of_refusals(report)

@@ -112,6 +112,16 @@ def show_exports(done: Sequence[ExportedByHand]) -> None:
     screen.show(grid)
 
 
+def show_overview(done: Sequence[ExportedByHand]) -> None:
+    """A line for each export."""
+    grid = Grid([Column("export"), Column("rows", number=True), Column("formats"), Column("folder", folds=True)])
+    for one in done:
+        manifest = one.exported.manifest
+        formats = ", ".join(file.format for file in manifest.files)
+        grid.rows.append([manifest.name, manifest.rows, formats, str(Path(one.paths[0]).parent)])
+    screen.show(grid)
+
+
 def list_exports(*, as_json: bool) -> int:
     """Show which exports there are."""
     catalog = load_exports(Settings.load())

@@ -80,7 +80,7 @@ class Result:
         Rows are hashed as the text that the engine makes of all their columns.
         """
         expressions = [guarded(column, output) for column in self.columns]
-        return _checksum(engine, expressions, self._table())
+        return _fingerprint(engine, expressions, self._table())[1]
 
     def head(self, engine: ClickHouse, rows: int) -> list[dict[str, Any]]:
         """The first rows, with the columns of the files."""
@@ -136,9 +136,7 @@ def read_back(engine: ClickHouse, columns: Sequence[FileColumn], source: str) ->
         columns: The columns of the file.
         source: Table function that reads it, with `structure` of the columns.
     """
-    table = f"{source} AS r"
-    rows = int(engine.value(f"SELECT count() FROM {table}", settings=_READING))
-    return rows, _checksum(engine, [f"r.{identifier(column.name)}" for column in columns], table)
+    return _fingerprint(engine, [f"r.{identifier(column.name)}" for column in columns], f"{source} AS r")
 
 
 def structure(columns: Sequence[FileColumn]) -> str:
@@ -151,9 +149,10 @@ def engine_format(output: Format) -> str | None:
     return _ENGINE_FORMATS.get(output)
 
 
-def _checksum(engine: ClickHouse, expressions: Sequence[str], table: str) -> str:
+def _fingerprint(engine: ClickHouse, expressions: Sequence[str], table: str) -> tuple[int, str]:
     row = f"formatRow('TSV', {', '.join(expressions)})"
-    return str(engine.value(f"SELECT hex(sum(cityHash64({row}))) FROM {table}", settings=_READING))
+    [(rows, checksum)] = engine.rows(f"SELECT count(), hex(sum(cityHash64({row}))) FROM {table}", settings=_READING)
+    return int(rows), str(checksum)
 
 
 def _plain_text(name: str) -> str:

@@ -201,7 +201,7 @@ def check_query(bound: Bound, reader: Reader) -> list[tuple[str, str]]:
     Raises:
         WarehouseError: It cannot, or the query could do more than read.
     """
-    statement = reader.checked(bound.query.text, bound.values)
+    statement = reader.select(bound.query.text, bound.values)
     return [(str(row[0]), str(row[1])) for row in reader.rows(f"DESCRIBE TABLE ({statement})", bound.values)]
 
 
@@ -230,10 +230,9 @@ def limits(settings: Settings) -> dict[str, int]:
 
 def _ask(bound: Bound, settings: Settings, target: Path, on_wait: OnWait) -> _Answer:
     """The query's result in a file, from tables that did not change meanwhile if that can be had."""
-    bounds = limits(settings)
-    with _from_the_reader(settings, bounds, on_wait, bound.query) as reader:
+    with open_reader(settings, limits=limits(settings), on_wait=on_wait) as reader, blaming(bound.query):
         described = check_query(bound, reader)
-        statement = reader.checked(bound.query.text, bound.values)
+        statement = reader.select(bound.query.text, bound.values)
         for attempt in range(1, _ATTEMPTS + 1):
             before = sources(reader)
             target.unlink(missing_ok=True)
@@ -243,21 +242,6 @@ def _ask(bound: Bound, settings: Settings, target: Path, on_wait: OnWait) -> _An
             if undisturbed or attempt == _ATTEMPTS:
                 return _Answer(described, rows, before, undisturbed)
     raise AssertionError("the last attempt returns")
-
-
-@contextmanager
-def _from_the_reader(settings: Settings, bounds: Mapping[str, int], on_wait: OnWait, query: Query) -> Iterator[Reader]:
-    """A reader; what it refuses is the query's fault, what keeps it from opening is not."""
-    asking = False
-    try:
-        with open_reader(settings, limits=bounds, on_wait=on_wait) as reader:
-            asking = True
-            yield reader
-    except WarehouseError:
-        if not asking:
-            raise
-        with blaming(query):
-            raise
 
 
 def _columns(query: Query, described: Sequence[tuple[str, str]]) -> list[FileColumn]:

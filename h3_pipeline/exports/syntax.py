@@ -69,14 +69,14 @@ def _main() -> None:
     """Reads queries from stdin, writes for each null or what is wrong with it."""
     from h3_pipeline.clickhouse.embedded import open_embedded
     from h3_pipeline.errors import WarehouseError
-    from h3_pipeline.warehouse.read_only import parsed
+    from h3_pipeline.warehouse.read_only import parsed_select
 
     faults: list[str | None] = []
     queries: list[Mapping[str, Any]] = json.load(sys.stdin)
     with tempfile.TemporaryDirectory(prefix="h3-pipeline-") as folder, open_embedded(Path(folder) / "engine") as engine:
         for query in queries:
             try:
-                parsed(engine, query["sql"], query["parameters"])
+                parsed_select(engine, query["sql"], query["parameters"])
             except WarehouseError as error:
                 faults.append(str(error))
             else:

@@ -88,16 +88,18 @@ class ResultTable:
 
 
 class Reader:
-    """Runs statements that can only read.
+    """Runs statements that can only read. Every method raises `WarehouseError` for what the engine refuses.
 
     Args:
         engine: The engine; the embedded one is open as a user who may only read.
         restrictions: Settings of every statement on a server; None for the embedded engine, whose user has them.
+        limits: What bounds every statement, for messages.
     """
 
-    def __init__(self, engine: ClickHouse, restrictions: Mapping[str, Any] | None) -> None:
+    def __init__(self, engine: ClickHouse, restrictions: Mapping[str, Any] | None, limits: Mapping[str, Any]) -> None:
         self._engine = engine
         self._restrictions = restrictions
+        self._limits = limits
 
     def checked(self, sql: str, parameters: Parameters | None = None) -> str:
         """A statement as the engine prints it, without comments and semicolons.
@@ -105,11 +107,22 @@ class Reader:
         Raises:
             WarehouseError: It is none, it is several, or something in it can escape.
         """
-        return _checked(self._engine, sql, parameters)
+        with _explained(self._engine, self._limits):
+            return _checked(self._engine, sql, parameters)
+
+    def select(self, sql: str, parameters: Parameters | None = None) -> str:
+        """Like `checked`, of a SELECT: what can stand in another statement as a table.
+
+        Raises:
+            WarehouseError: It is no SELECT, it is several, or something in it can escape.
+        """
+        with _explained(self._engine, self._limits):
+            return _select(self._engine, sql, parameters)
 
     def rows(self, sql: str, parameters: Parameters | None = None) -> Sequence[Sequence[Any]]:
         """Rows of a checked statement, or of one of this project's own; they must be few."""
-        return self._engine.rows(sql, parameters, self._restrictions)
+        with _explained(self._engine, self._limits):
+            return self._engine.rows(sql, parameters, self._restrictions)
 
     def to_file(self, statement: str, engine_format: str, target: Path, parameters: Parameters | None = None) -> None:
         """Write the result of a checked statement to a file that does not exist, with bounded memory.
@@ -120,24 +133,22 @@ class Reader:
             target: The file.
             parameters: Values of its ``{name:Type}`` placeholders.
         """
-        if self._restrictions is None:
-            # the engine writes the file itself, so that no result has to fit in memory
-            self._engine.raw(f"{statement}\nINTO OUTFILE {literal(str(target))}", engine_format, parameters)
-        else:
-            self._engine.raw_to_file(statement, engine_format, target, parameters, self._restrictions)
+        with _explained(self._engine, self._limits):
+            if self._restrictions is None:
+                # the engine writes the file itself, so that no result has to fit in memory
+                self._engine.raw(f"{statement}\nINTO OUTFILE {literal(str(target))}", engine_format, parameters)
+            else:
+                self._engine.raw_to_file(statement, engine_format, target, parameters, self._restrictions)
 
 
-def parsed(engine: ClickHouse, sql: str, parameters: Parameters) -> str:
-    """What `Reader.checked` gives, by any engine: the statement is parsed, and its tables need not exist.
+def parsed_select(engine: ClickHouse, sql: str, parameters: Parameters) -> str:
+    """What `Reader.select` gives, by any engine: the statement is parsed, and its tables need not exist.
 
     Raises:
         WarehouseError: It is no SELECT, it is several, or something in it can escape.
     """
     with _explained(engine, _LIMITS):
-        statement = _checked(engine, sql, parameters)
-        if not _SELECT.match(str(engine.raw(f"EXPLAIN AST {statement}", "TSVRaw", parameters), "utf-8", "replace")):
-            raise WarehouseError("Only a SELECT can be run here")
-        return statement
+        return _select(engine, sql, parameters)
 
 
 @contextmanager
@@ -152,16 +163,16 @@ def open_reader(
         on_wait: Told, in words, that another process has the embedded warehouse open.
 
     Raises:
-        WarehouseError: It cannot be opened, or it refused a statement in the body.
+        WarehouseError: It cannot be opened.
     """
     # brings the tables up to date, which the reader may not
     with open_warehouse(settings, None, on_wait=on_wait) as warehouse:
         if not settings.embedded:
-            with _explained(warehouse.engine, limits):
-                yield Reader(warehouse.engine, _server_settings(warehouse.engine, {"readonly": 1, **limits}))
+            restrictions = _server_settings(warehouse.engine, {"readonly": 1, **limits})
+            yield Reader(warehouse.engine, restrictions, limits)
             return
-    with _reader(settings, {"readonly": 1, **limits}, on_wait) as engine, _explained(engine, limits):
-        yield Reader(engine, None)
+    with _reader(settings, {"readonly": 1, **limits}, on_wait) as engine:
+        yield Reader(engine, None, limits)
 
 
 def query_to_file(settings: Settings, sql: str, output_format: str, target: Path, *, on_wait: OnWait) -> None:
@@ -226,6 +237,13 @@ def _checked(engine: ClickHouse, sql: str, parameters: Parameters | None) -> str
     tree = str(engine.raw(f"EXPLAIN AST {statement}", "TSVRaw", parameters), "utf-8", "replace")
     if _BEYOND_READ_ONLY.search(tree) or (_SHOW.match(tree) and "file(" in statement):
         raise WarehouseError("The warehouse is read-only here: BACKUP, KILL and the function file() are refused")
+    return statement
+
+
+def _select(engine: ClickHouse, sql: str, parameters: Parameters | None) -> str:
+    statement = _checked(engine, sql, parameters)
+    if not _SELECT.match(str(engine.raw(f"EXPLAIN AST {statement}", "TSVRaw", parameters), "utf-8", "replace")):
+        raise WarehouseError("Only a SELECT can be run here, without INTO OUTFILE or FORMAT")
     return statement
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h3
+import pandas as pd
 import pytest
 
 from h3_pipeline.cli.demo import write_samples
+from h3_pipeline.exports.header import Format
 from h3_pipeline.local import object_store
 from h3_pipeline_tests.cli.conftest import Program
 
@@ -79,6 +81,21 @@ def test_it_shows_the_busiest_cells(demos: tuple[Program, list[str]]) -> None:
     assert max(busiest) == max(
         sum(counts) for cell, counts in expected.items() if abs(h3.cell_to_latlng(cell)[1] + 74) < 2
     )
+
+
+def test_it_exports_in_every_format_and_ends_with_a_map(demos: tuple[Program, list[str]]) -> None:
+    program, said = demos
+    page = Path(said[1].splitlines()[-1].strip())
+    assert page.is_file()
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    folders = [path for path in (program.home / "exports").rglob("latest") if path.is_dir()]
+    endings = {file.name.split(".", 1)[1] for folder in folders for file in folder.iterdir()}
+    assert endings == {each.value for each in Format}
+    departures = pd.read_parquet(page.with_suffix(".parquet"))["departures"].sum()
+    counted = program(
+        "query", "SELECT sum(departures) AS n FROM cell_hourly_view WHERE resolution = 8", "--format", "json"
+    )
+    assert json.loads(counted.stdout) == [{"n": departures}]
 
 
 def test_it_says_what_to_do_next(demos: tuple[Program, list[str]]) -> None:

@@ -3,7 +3,7 @@
 --   How fast and how long the trips are that depart in each cell, at several resolutions. The speed is all their
 --   kilometres over all their hours, of trips that say both. Trips shorter than the least duration, or
 --   faster than the greatest speed, are taken for faults of the recording and left out of everything.
--- formats: [csv.zst, parquet, geoparquet, map]
+-- formats: [csv.gz, parquet, geoparquet, map]
 -- schedule: "35 5 * * 1"
 -- reads: [trips]
 -- parameters:

@@ -2,7 +2,7 @@
 -- description: >
 --   Departures, arrivals and net flow (arrivals less departures) of each cell in each hour of one day. The day is
 --   the riders' own, by local time; hour is UTC.
--- formats: [csv.zst, parquet, geoparquet, map]
+-- formats: [csv.zst, parquet, arrow, geoparquet, map]
 -- schedule: "45 4 * * *"
 -- partition: daily
 -- reads: [cell_hourly]
