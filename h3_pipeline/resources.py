@@ -9,6 +9,7 @@ from dagster import ConfigurableResource, InitResourceContext
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.ops import observed
 from h3_pipeline.processing.engine import TaskEngine, open_task_engine
+from h3_pipeline.run_retries import once_in_a_run, once_in_a_step
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import bucket_access, load_catalog
 from h3_pipeline.storage.bucket import Bucket
@@ -26,17 +27,21 @@ class PipelineResource(ConfigurableResource):
 
     overrides: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
 
-    def setup_for_execution(self, context: InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
+    def setup_for_execution(self, context: InitResourceContext) -> None:
         """Begin to write metrics, where the settings want them."""
-        observed.start(self.settings())
+        with once_in_a_run(context):
+            settings = Settings.load(**self.overrides)
+        observed.start(settings)
 
     def settings(self) -> Settings:
         """The settings in force."""
-        return Settings.load(**self.overrides)
+        with once_in_a_step():
+            return Settings.load(**self.overrides)
 
     def catalog(self) -> FeedCatalog:
         """The feeds in force."""
-        return load_catalog(self.settings())
+        with once_in_a_step():
+            return load_catalog(self.settings())
 
     @contextmanager
     def bucket(self) -> Iterator[Bucket]:
