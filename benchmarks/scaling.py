@@ -87,7 +87,7 @@ def _tables(settings: Settings, access: BucketAccess) -> None:
             {"database": settings.clickhouse_database},
         )
     all_trips = next(rows for table, rows, *_ in found if table == "trips")
-    for table, rows, size, parts in sorted(found):
+    for table, rows, size, parts in sorted(map(tuple, found)):
         print(f"{table}: {rows / all_trips:.2f} rows and {size / all_trips:.0f} bytes a trip, {parts} parts")
 
 
