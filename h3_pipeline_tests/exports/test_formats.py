@@ -4,8 +4,11 @@ import csv
 import gzip
 import io
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import h3
@@ -21,6 +24,7 @@ from pandas.testing import assert_frame_equal
 from h3_pipeline.errors import ExportError
 from h3_pipeline.exports.catalog import Query
 from h3_pipeline.exports.header import FORMAT_NAMES
+from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline_tests.exports.conftest import NewYork, ReadExport
 
 EVERYTHING = f"""\
@@ -248,3 +252,46 @@ def test_times_of_an_hour_of_the_week_are_utc(everything: ReadExport, tmp_path: 
     rows = csv.DictReader(io.StringIO(everything.download("csv", tmp_path).read_text()))
     instants = {datetime.fromisoformat(row["at"]).utcoffset() for row in rows}
     assert {offset.total_seconds() for offset in instants if offset is not None} == {0}
+
+
+class DamagingBucket(Bucket):
+    """Stores a file otherwise than it was given: one byte more, or the end cut off."""
+
+    damage: tuple[str, Callable[[bytes], bytes]] = ("", bytes)
+
+    def upload(self, file: Path, key: str, callback: Any = None, *, content_type: str | None = None) -> None:
+        ending, change = self.damage
+        if key.endswith(ending):
+            file.write_bytes(change(file.read_bytes()))
+        super().upload(file, key, callback, content_type=content_type)
+
+
+@pytest.mark.parametrize(
+    ("ending", "change"),
+    [
+        ("csv", lambda body: body.replace(b"\n", b"\n1,", 1)),
+        ("csv", lambda body: body[: len(body) // 2].rpartition(b"\n")[0] + b"\n"),
+        ("parquet", lambda body: body[: len(body) // 2]),
+        ("geojson", lambda body: body.replace(b"1", b"2", 1)),
+    ],
+    ids=["another-row", "fewer-rows", "cut-off", "another-digit"],
+)
+def test_what_does_not_read_back_is_never_published(
+    new_york: NewYork, ending: str, change: Callable[[bytes], bytes]
+) -> None:
+    text = """\
+-- title: Odd
+-- description: Odd
+-- formats: [csv, parquet, geojson]
+-- reads: [cell_hourly]
+-- cell: cell
+SELECT DISTINCT cell FROM cell_hourly WHERE resolution = 8 ORDER BY cell LIMIT 50
+"""
+    bucket = DamagingBucket(new_york.bucket.access)
+    bucket.damage = (ending, change)
+    answer = replace(new_york, bucket=bucket).export(Query.parse("damaged", text, "damaged.sql"))
+    [damaged] = answer.exported.damaged
+    assert damaged.format in ending
+    assert not answer.exported.is_latest
+    assert answer.exported.folder is None
+    assert bucket.read_json("exports/damaged/latest.json") is None

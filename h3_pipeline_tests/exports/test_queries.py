@@ -201,6 +201,7 @@ def test_cell_speed(new_york: NewYork) -> None:
     equal(answer, expected, ["resolution", "cell"])
 
 
+@pytest.mark.filterwarnings("ignore:The weights matrix is not fully connected")
 @pytest.mark.parametrize("k", [1, 2])
 def test_hot_spots(new_york: NewYork, ends: pd.DataFrame, k: int) -> None:
     counted = oracle.counts(ends, [], 8).set_index("cell")
