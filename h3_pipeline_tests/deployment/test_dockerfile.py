@@ -80,7 +80,7 @@ def test_the_image_has_the_versions_that_are_tested_and_no_tools_for_it() -> Non
         "dagster-webserver",
         "chdb",
         "psycopg2-binary",
-    } <= image.keys()
+    } <= names
 
 
 def test_every_requirement_is_locked_with_hashes() -> None:
