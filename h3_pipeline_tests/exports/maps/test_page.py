@@ -289,7 +289,7 @@ def test_nothing_was_asked_for_and_nothing_complained(reset: Opened) -> None:
     assert reset.complaints == []
 
 
-def test_a_dark_phone(open_map: Open, map_file: Path) -> None:
+def test_a_dark_phone(open_map: Open, map_file: Path, frame: pd.DataFrame) -> None:
     found = open_map(map_file, width=375, height=740, scheme="dark")
     page = found.page
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -308,6 +308,10 @@ def test_a_dark_phone(open_map: Open, map_file: Path) -> None:
     shown = page.locator("#map").bounding_box()
     assert shown
     assert shown["y"] == 0, "the map stays in sight while its controls are used"
+    # of the hours, the fullest is shown first
+    page.locator("#all-hours").set_checked(False)
+    fullest = _of_resolution(frame, 7)["hour_of_week"].value_counts().max()
+    assert page.inner_text("#status").startswith(f"{fullest:,} cells in ")
     assert (found.requests, found.complaints) == ([], [])
 
 

@@ -111,6 +111,13 @@
       return values;
     }
 
+    fullestHour() {
+      let fullest = 0;
+      const rows = (hour) => this.starts[hour + 1] - this.starts[hour];
+      for (let hour = 1; hour < 168; hour++) if (rows(hour) > rows(fullest)) fullest = hour;
+      return fullest;
+    }
+
     value(feature, measure, hour) {
       if (hour === null) return this.totals[measure][feature];
       for (let row = this.starts[hour]; row < this.starts[hour + 1]; row++) {
@@ -567,6 +574,7 @@
     options("top", flows ? [...tops.map((top) => [top, `the largest ${whole.format(top)}`]), [1e9, "all"]] : [], Math.min(state.top, tops.length ? state.top : 1e9));
     if (flows && !tops.includes(state.top)) $("top").value = state.top = 1e9;
     $("hours").hidden = !spec.hours;
+    if (spec.hours) $("hour").value = grid().fullestHour();
     $("measure").addEventListener("change", (event) => {
       state.measure = Number(event.target.value);
       show();
