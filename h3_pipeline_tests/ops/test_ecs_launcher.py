@@ -154,7 +154,7 @@ def daemon(production: Daemon) -> Iterator[Daemon]:
     """The daemon with nothing to do, and nothing left behind."""
     yield production
     for run in production.instance.get_runs(RunsFilter(statuses=[*_UNFINISHED])):
-        production.instance.report_run_failed(run, "the test is over")
+        production.instance.delete_run(run.run_id)
 
 
 _UNFINISHED = (
