@@ -40,7 +40,7 @@ class BucketAccess:
     name: str
     region: str = "us-east-1"
     endpoint_url: str | None = None
-    access_key: str | None = None
+    access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
 
     @property

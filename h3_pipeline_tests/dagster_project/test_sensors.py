@@ -23,6 +23,7 @@ from h3_pipeline.runs import (
     contiguous,
     grouped,
 )
+from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline_tests.dagster_project.conftest import trips_csv
 from h3_pipeline_tests.dagster_project.ticks import end_runs, look, requested, submit
@@ -86,42 +87,17 @@ def test_a_replaced_file_runs_on_its_own(
     assert len(set(keys)) == 3
 
 
-def test_what_the_command_line_loaded_is_left_alone(
-    pipeline: PipelineResource, pipeline_bucket: Bucket, instance: DagsterInstance, put: Callable[[str, str], None]
-) -> None:
-    put("a.csv", trips_csv(2))
-    ingest(["a.csv"], bucket=pipeline_bucket, instance=instance)
-    assert not look(instance, pipeline).run_requests
-    put("a.csv", trips_csv(3))
-    assert requested(look(instance, pipeline), instance) == [["a.csv"]]
-
-
 def test_a_clean_csv_of_another_producer(
     pipeline: PipelineResource, pipeline_bucket: Bucket, instance: DagsterInstance, put: Callable[[str, str], None]
 ) -> None:
-    put("a.csv", trips_csv(2))
-    ingest(["a.csv"], bucket=pipeline_bucket, instance=instance)
+    for name in (prefixes.processed_object, prefixes.manifest_object):
+        pipeline_bucket.write(name("ours.csv"), b"ours", "text/csv")
     pipeline_bucket.write("processed/theirs.csv", trips_csv(4, first_minute=50).encode(), "text/csv")
     result = look(instance, pipeline, processed=True)
     assert requested(result, instance) == [["s3:processed/theirs.csv"]]
     report = ingest(["s3:processed/theirs.csv"], bucket=pipeline_bucket, instance=instance)
     assert (report.uploads[0].status, report.uploads[0].rows_loaded) == ("loaded", 4)
     assert not look(instance, pipeline, result.cursor, processed=True).run_requests
-
-
-def test_a_refused_partition_shows_as_failed(
-    pipeline: PipelineResource, pipeline_bucket: Bucket, instance: DagsterInstance, put: Callable[[str, str], None]
-) -> None:
-    put("a.csv", trips_csv(2))
-    put("bad.csv", "x,y\n1,2\n")
-    ingest(["a.csv", "bad.csv"], bucket=pipeline_bucket, instance=instance)
-    for asset in ("processed_trips", "trips", "cell_hourly", "flow_hourly"):
-        statuses = instance.get_status_by_partition(AssetKey(asset), ["a.csv", "bad.csv"], uploads_partitions)
-        assert statuses is not None
-        assert {key: status and status.value for key, status in statuses.items()} == {
-            "a.csv": "MATERIALIZED",
-            "bad.csv": "FAILED",
-        }, asset
 
 
 def test_ticks_need_no_warehouse(pipeline: PipelineResource, instance: DagsterInstance, tmp_path: Path) -> None:
@@ -171,6 +147,13 @@ def test_neither_loaded_nor_refused_nor_retracted_uploads_run_again_after_a_lost
     put("retracted.csv", trips_csv(3))
     put("failed.csv", trips_csv(3))
     ingest(["loaded.csv", "refused.csv", "retracted.csv"], bucket=pipeline_bucket, instance=instance)
+    for asset in ("processed_trips", "trips", "cell_hourly", "flow_hourly"):
+        statuses = instance.get_status_by_partition(AssetKey(asset), ["loaded.csv", "refused.csv"], uploads_partitions)
+        assert statuses is not None
+        assert {key: status and status.value for key, status in statuses.items()} == {
+            "loaded.csv": "MATERIALIZED",
+            "refused.csv": "FAILED",
+        }, asset
     with pipeline.warehouse(pipeline_bucket) as warehouse:
         warehouse.retract("retracted.csv")
     result = look(instance, pipeline)
@@ -179,7 +162,8 @@ def test_neither_loaded_nor_refused_nor_retracted_uploads_run_again_after_a_lost
     for cursor in (result.cursor, None, "garbage", '{"format": 2}'):
         assert not look(instance, pipeline, cursor).run_requests, cursor
     put("refused.csv", trips_csv(4))
-    assert requested(look(instance, pipeline), instance) == [["refused.csv"]]
+    put("loaded.csv", trips_csv(5))
+    assert requested(look(instance, pipeline), instance) == [["loaded.csv"], ["refused.csv"]]
 
 
 def test_retracted_content_is_not_loaded_even_if_dagster_has_forgotten_everything(
