@@ -18,6 +18,15 @@ from h3_infra.stacks.security import SecurityStack
 from h3_infra.stacks.storage import StorageStack
 
 
+FLAGS = (
+    # a bucket's access logs by policy instead of an access control list
+    "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy",
+    "@aws-cdk/aws-iam:minimizePolicies",
+    "@aws-cdk/core:checkSecretUsage",
+)
+"""CDK's newer ways, the same from the command line and in tests."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """The stacks, in the order in which they are deployed."""
@@ -45,6 +54,8 @@ def build(app: App, config: Config, *, image_tag: str) -> Deployment:
         config: What the deployment chose.
         image_tag: Tag of the pipeline's image in the registry.
     """
+    for flag in FLAGS:
+        app.node.set_context(flag, True)
     registry = RegistryStack(app, config)
     network = NetworkStack(app, config)
     security = SecurityStack(app, config, vpc=network.vpc)

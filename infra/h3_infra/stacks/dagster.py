@@ -35,7 +35,9 @@ CLICKHOUSE_PORT = 9000
 COLLECTOR_TAG = "v0.45.1"
 """The AWS distribution of the OpenTelemetry collector, copied by `infra/publish-image.sh`."""
 
-WORKSPACE = "/app/infra/dagster/workspace.yaml"
+WORKSPACE = "/opt/dagster/workspace.yaml"
+"""Where `infra/Dockerfile` puts it."""
+
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a task, whose security group decides who comes
 RUN_SCRATCH_GIB = 100
 IDLE_TIMEOUT = Duration.seconds(300)
@@ -121,11 +123,11 @@ class DagsterStack(DeploymentStack):
             "AWS_REGION": self.region,
             "S3_BUCKET": self.storage.bucket.bucket_name,
             "UPLOADS_QUEUE_URL": self.storage.queue.queue_url,
-            "H3_ALERT_TOPIC_ARN": self.storage.topic.topic_arn,
+            "H3_ALERTS_TOPIC_ARN": self.storage.topic.topic_arn,
             "DAGSTER_PG_HOST": self.database.host,
             "DAGSTER_PG_PORT": str(ports.POSTGRES),
             "DAGSTER_PG_DB": DATABASE,
-            "PGSSLMODE": "require",
+            "PGSSLMODE": "verify-full",
             "DAGSTER_COMPUTE_LOGS_BUCKET": self.storage.bucket.bucket_name,
             "DAGSTER_CODE_SERVER_HOST": f"code.{self.config.name}.tasks",
             "DAGSTER_CODE_SERVER_PORT": str(ports.CODE_SERVER),
@@ -216,7 +218,7 @@ class DagsterStack(DeploymentStack):
             "code",
             self.roles.code,
             self.config.pipeline.code_server,
-            command=["dagster", "code-server", "start", "-h", EVERYWHERE, "-p", port, "-m", "h3_pipeline.definitions"],
+            command=["dagster", "api", "grpc", "-h", EVERYWHERE, "-p", port, "-m", "h3_pipeline.definitions"],
             health_check=["dagster", "api", "grpc-health-check", "-p", port],
             port=ports.CODE_SERVER,
         )

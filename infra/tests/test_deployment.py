@@ -1,0 +1,159 @@
+"""All stacks, deployed by the CDK command line into an emulated AWS, looked at with boto3, changed, and torn down."""
+
+import json
+import re
+from urllib.parse import unquote_plus
+
+import boto3
+
+from tests.emulator.client import Aws
+from tests.emulator.names import CERTIFICATE
+from tests.synthesis import Assembly, Choice
+
+
+def stacks(aws: Aws) -> dict[str, str]:
+    """Status by name of the stacks that are there."""
+    found = aws.client("cloudformation").describe_stacks()["Stacks"]
+    return {stack["StackName"]: stack["StackStatus"] for stack in found if stack["StackName"] != "CDKToolkit"}
+
+
+def check_load_balancer(aws: Aws, name: str) -> None:
+    api = aws.client("elbv2")
+    (balancer,) = api.describe_load_balancers(Names=[name])["LoadBalancers"]
+    listeners = {
+        each["Port"]: each for each in api.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    }
+    assert set(listeners) == {80, 443}
+    (redirect,) = listeners[80]["DefaultActions"]
+    assert (redirect["Type"], redirect["RedirectConfig"]["Protocol"], redirect["RedirectConfig"]["Port"]) == (
+        "redirect",
+        "HTTPS",
+        "443",
+    )
+    assert listeners[443]["Protocol"] == "HTTPS"
+    assert [each["CertificateArn"] for each in listeners[443]["Certificates"]] == [CERTIFICATE]
+    assert {action["Type"] for action in listeners[443]["DefaultActions"]} == {"authenticate-cognito", "forward"}
+    (group,) = api.describe_target_groups(Names=[f"{name}-webserver"])["TargetGroups"]
+    assert (group["Protocol"], group["Port"]) == ("HTTP", 3000)
+    assert (group["HealthCheckPath"], group["HealthCheckIntervalSeconds"]) == ("/health", 30)
+
+
+def check_scaling(aws: Aws, name: str) -> None:
+    api = aws.client("application-autoscaling")
+    (target,) = api.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
+    assert target["ResourceId"] == f"service/{name}/webserver"
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (2, 20)
+    policies = api.describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
+    tracked = [policy["TargetTrackingScalingPolicyConfiguration"] for policy in policies]
+    assert {
+        (
+            each["PredefinedMetricSpecification"]["PredefinedMetricType"],
+            each["TargetValue"],
+            each["ScaleOutCooldown"],
+            each["ScaleInCooldown"],
+        )
+        for each in tracked
+    } == {("ECSServiceAverageCPUUtilization", 70, 60, 300), ("ECSServiceAverageMemoryUtilization", 80, 60, 300)}
+
+
+def check_services(aws: Aws, name: str, desired: dict[str, int]) -> None:
+    found = aws.client("ecs").describe_services(cluster=name, services=list(desired))["services"]
+    assert {each["serviceName"]: each["desiredCount"] for each in found} == desired
+
+
+def check_bucket_and_queue(aws: Aws, bucket: str, name: str) -> None:
+    s3, sqs = aws.client("s3"), aws.client("sqs")
+    rules = {each["ID"]: each for each in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
+    assert rules["uploads-to-glacier"]["Transitions"] == [{"StorageClass": "GLACIER", "Days": 30}]
+    assert rules["backups-to-glacier"]["Transitions"] == [{"StorageClass": "GLACIER", "Days": 7}]
+    assert rules["processed-deleted"]["Expiration"] == {"Days": 90}
+    url = sqs.get_queue_url(QueueName=f"{name}-uploads")["QueueUrl"]
+    sqs.purge_queue(QueueUrl=url)
+    s3.put_object(Bucket=bucket, Key="processed/not an upload.csv", Body=b"")
+    s3.put_object(Bucket=bucket, Key="uploads/a b.csv", Body=b"started_at\n")
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0)["Messages"]
+    keys = [record["s3"]["object"]["key"] for each in messages for record in json.loads(each["Body"])["Records"]]
+    assert [unquote_plus(key) for key in keys] == ["uploads/a b.csv"]
+
+
+def check_secrets(aws: Aws, name: str) -> None:
+    secrets = {each["Name"]: each for each in aws.client("secretsmanager").list_secrets()["SecretList"]}
+    for user in ("loader", "reader", "backup", "rotator"):
+        secret = secrets[f"{name}/clickhouse/{user}"]
+        assert secret["RotationEnabled"] is True
+        assert secret["RotationLambdaARN"].endswith(f"{name}-clickhouse-rotation")
+        content = json.loads(aws.client("secretsmanager").get_secret_value(SecretId=secret["ARN"])["SecretString"])
+        assert content["username"] == user
+        assert len(content["password"]) >= 32
+
+
+def check_alarms(aws: Aws, assembly: Assembly) -> None:
+    pages = aws.client("cloudwatch").get_paginator("describe_alarms").paginate()
+    found = {each["AlarmName"]: each for page in pages for each in page["MetricAlarms"]}
+    assert set(found) == {each["AlarmName"] for each in assembly.resources("AWS::CloudWatch::Alarm").values()}
+    for each in found.values():
+        assert each["AlarmActions"][0].endswith(f"{assembly.config.name}-alarms")
+
+
+def check_all(aws: Aws, assembly: Assembly, desired: dict[str, int]) -> None:
+    name = assembly.config.name
+    assert len(stacks(aws)) == 8
+    assert set(stacks(aws).values()) <= {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    check_load_balancer(aws, name)
+    check_scaling(aws, name)
+    check_services(aws, name, desired)
+    check_bucket_and_queue(aws, assembly.config.storage.bucket_name, name)
+    check_secrets(aws, name)
+    check_alarms(aws, assembly)
+
+
+def run_task(aws: Aws, name: str) -> dict:
+    api = aws.client("ecs")
+    return api.describe_task_definition(taskDefinition=f"{name}-webserver")["taskDefinition"]
+
+
+def empty(aws: Aws) -> None:
+    """What docs/aws.md says to do before a deployment is torn down."""
+    resource = boto3.resource(
+        "s3", endpoint_url=aws.url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    for bucket in resource.buckets.all():
+        if not bucket.name.startswith("cdk-"):
+            bucket.object_versions.delete()
+
+
+def test_option_a_is_deployed_changed_and_torn_down(emulator: Aws, assemblies: dict[Choice, Assembly]) -> None:
+    first, larger = assemblies[Choice.DEV], assemblies[Choice.LARGER]
+    emulator.bootstrap()
+
+    emulator.deploy(first.folder)
+    check_all(emulator, first, {"webserver": 2, "viewer": 1, "daemon": 1, "code": 1})
+    groups = emulator.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert [(each["MinSize"], each["MaxSize"], len(each["Instances"])) for each in groups] == [(1, 1, 1)] * 3
+    assert (run_task(emulator, first.config.name)["cpu"], run_task(emulator, first.config.name)["revision"]) == (
+        "1024",
+        1,
+    )
+
+    emulator.deploy(larger.folder)
+    check_all(emulator, larger, {"webserver": 4, "viewer": 1, "daemon": 1, "code": 1})
+    assert (run_task(emulator, first.config.name)["cpu"], run_task(emulator, first.config.name)["revision"]) == (
+        "2048",
+        2,
+    )
+
+    empty(emulator)
+    emulator.destroy(larger.folder)
+    assert stacks(emulator) == {}
+    assert emulator.client("ecs").list_services(cluster=first.config.name)["serviceArns"] == []
+    assert re.findall(r"(?m)^Traceback.*", emulator.log()) == []
+
+
+def test_option_b_is_deployed(emulator: Aws, assemblies: dict[Choice, Assembly]) -> None:
+    cloud = assemblies[Choice.CLOUD]
+    emulator.bootstrap()
+    emulator.deploy(cloud.folder)
+    check_all(emulator, cloud, {"webserver": 2, "viewer": 2, "daemon": 1, "code": 1})
+    endpoints = emulator.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
+    assert cloud.config.clickhouse.cloud.endpoint_service in {each["ServiceName"] for each in endpoints}
+    assert emulator.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
