@@ -103,7 +103,7 @@ def test_parquet(everything: ReadExport, parquet: pd.DataFrame) -> None:
     assert len(known) == 900
     assert (known["cell"].map(h3.str_to_int) == known["cell_id"]).all()
     assert known["cell"].map(h3.is_valid_cell).all()
-    first = parquet[parquet["number"] == 1].iloc[0]
+    [first] = parquet[parquet["number"] == 1].to_dict("records")
     assert first["at"] == pd.Timestamp("2016-03-13 07:00:00Z")
     assert first["exactly_at"] == pd.Timestamp("2016-03-13 07:00:00.123Z")
     assert first["day"] == date(2016, 3, 14)
