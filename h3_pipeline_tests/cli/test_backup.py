@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,12 @@ from h3_pipeline_tests.cli.conftest import Answer, one_error_line
 Cli = Callable[..., Answer]
 
 COUNT = "SELECT count() AS n FROM trips"
+
+
+def parsed(answer: Answer) -> Any:
+    """The JSON on stdout of a command that ended well."""
+    assert (answer.code, answer.err) == (0, "")
+    return json.loads(answer.out)
 
 
 @pytest.fixture
@@ -29,7 +36,7 @@ def test_backup_list_restore(cli: Cli, home: Path, tmp_path: Path) -> None:
     nothing = cli("restore")
     assert (nothing.code, "has no backup below backups/h3_pipeline/" in one_error_line(nothing.err)) == (1, True)
 
-    first = json.loads(cli("backup", "--json").out)
+    first = parsed(cli("backup", "--json"))
     assert (first["kind"], first["tables"]["trips"]["rows"]) == ("full", 0)
     file = tmp_path / "trips.csv"
     file.write_text("started_at,origin_lat,origin_lng\n2024-03-01T08:00:00Z,50.08,14.42\n")
@@ -47,11 +54,11 @@ def test_backup_list_restore(cli: Cli, home: Path, tmp_path: Path) -> None:
     assert back.code == 0
     assert "1 upload in the bucket that it does not hold in that version" in back.out
     assert "trips.csv" in back.out
-    assert json.loads(cli("query", COUNT, "--format", "json").out) == [{"n": 0}]
+    assert parsed(cli("query", COUNT, "--format", "json")) == [{"n": 0}]
     shutil.rmtree(home / "warehouse")
-    answer = json.loads(cli("restore", "--json").out)
+    answer = parsed(cli("restore", "--json"))
     assert (answer["backup"], answer["rows"]["trips"], answer["not_in_backup"]) == (second.out.split(":")[0], 1, [])
-    assert json.loads(cli("query", COUNT, "--format", "json").out) == [{"n": 1}]
+    assert parsed(cli("query", COUNT, "--format", "json")) == [{"n": 1}]
 
 
 def test_mistakes_are_told_before_anything_starts(cli: Cli, home: Path) -> None:
