@@ -17,7 +17,6 @@ from h3_infra.stacks.registry import RegistryStack
 from h3_infra.stacks.security import SecurityStack
 from h3_infra.stacks.storage import StorageStack
 
-
 FLAGS = (
     # a bucket's access logs by policy instead of an access control list
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy",

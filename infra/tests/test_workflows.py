@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import yaml
-
 from h3_infra.node import NODE
 
 INFRA = Path(__file__).resolve().parents[1]
