@@ -40,8 +40,9 @@ _ATTRIBUTE = re.compile(r"^ {4}(?P<name>\w+): (?P<text>.+(?:\n {8}\S.*)*)", re.M
 
 
 def documents() -> list[Path]:
-    """The documents that may have generated blocks."""
-    return [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+    """The documents that may have generated blocks; those of `aws.md` come from the app in `infra/`."""
+    found = (REPOSITORY / "docs").rglob("*.md")
+    return [REPOSITORY / "README.md", *sorted(document for document in found if document.name != "aws.md")]
 
 
 def render(text: str) -> str:

@@ -45,7 +45,7 @@ class Kind(Enum):
         "run failed",
         "runs failed",
         "Open the run in Dagster and read the first step that failed. Refused uploads: mend the file or write a feed, "
-        "and upload it again; the others of the run are loaded. Anything else: `h3-pipeline doctor`, then run it again.",
+        "and upload it again; the others of the run are loaded. Else: `h3-pipeline doctor`, then run it again.",
     )
     CHECK_FAILED = (
         "check_failed",
@@ -58,8 +58,8 @@ class Kind(Enum):
         "no_uploads",
         "feed is silent",
         "feeds are silent",
-        "Ask whoever delivers the files. If they are in the bucket, look at the sensor `uploads_sensor` in Dagster, and "
-        "at the feed's `match` and `expect_every`.",
+        "Ask whoever delivers the files. If they are in the bucket, look at the sensor `uploads_sensor` in Dagster, "
+        "and at the feed's `match` and `expect_every`.",
     )
     BACKUP_STALE = (
         "backup_stale",

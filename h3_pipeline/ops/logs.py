@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from dagster import InitLoggerContext, colored_console_logger, logger
+from dagster import InitLoggerContext, LoggerDefinition, colored_console_logger
 
 from h3_pipeline.settings import Settings
 from h3_pipeline.telemetry.context import current
@@ -22,14 +22,20 @@ _META = "dagster_meta"
 _DAGSTER_NAMES = {"run_id": "run_id", "job_name": "job", "step_key": "step", "resource_name": "resource"}
 
 
-@logger(config_schema=colored_console_logger.config_schema, description="Text for people, or JSON for CloudWatch.")
-def console_logger(context: InitLoggerContext) -> logging.Logger:
-    """The log of a run: coloured text, or JSON where `H3_LOG_FORMAT` says so."""
+def _console_logger(context: InitLoggerContext) -> logging.Logger:
     if Settings.load().h3_log_format == "text":
         return colored_console_logger.logger_fn(context)
     made = logging.Logger(context.logger_config["name"], context.logger_config["log_level"])
     made.addHandler(json_handler())
     return made
+
+
+console_logger = LoggerDefinition(
+    _console_logger,
+    config_schema=colored_console_logger.config_schema,
+    description="Text for people, or JSON for CloudWatch.",
+)
+"""The log of a run: coloured text, or JSON where `H3_LOG_FORMAT` says so."""
 
 
 def json_handler() -> logging.Handler:

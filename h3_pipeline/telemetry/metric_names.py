@@ -1,4 +1,4 @@
-"""Every metric: its name, unit and dimensions. Dashboards and alarms read them from here; it needs the standard library.
+"""Every metric: its name, unit and dimensions. Dashboards and alarms read them from here; it needs nothing else.
 
 A dimension multiplies the metrics that CloudWatch keeps and bills, so its values are few: `limit` of them at most, each
 admitted by name (`telemetry.metrics.admit`). Whatever else is said becomes `OTHER`. What has no bounds, such as an

@@ -6,6 +6,8 @@ import sys
 from dagster import AssetKey, BackfillPolicy, DefaultSensorStatus, DynamicPartitionsDefinition
 
 from h3_pipeline.definitions import build_definitions
+from h3_pipeline.settings import Settings
+from h3_pipeline.stack import load_exports
 from h3_pipeline.trips.columns import TRIP_COLUMNS
 
 
@@ -21,18 +23,22 @@ def test_assets_groups_and_lineage() -> None:
         "flow_hourly": "warehouse",
         "warehouse_backup": "operations",
         "restore_drill": "operations",
+        **{f"exports/{name}": "exports" for name in load_exports(Settings.load()).queries},
     }
     assert graph.get(AssetKey("processed_trips")).parent_keys == {AssetKey("raw_uploads")}
     assert graph.get(AssetKey("cell_hourly")).parent_keys == {AssetKey("trips")}
     assert graph.get(AssetKey("raw_uploads")).is_external
 
 
-def test_every_asset_has_one_partition_an_upload() -> None:
+def test_every_asset_of_uploads_has_one_partition_an_upload() -> None:
     graph = build_definitions().resolve_asset_graph()
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         if node.group_name == "operations":
             assert node.partitions_def is None
+            continue
+        if node.group_name == "exports":  # none, or of days and months
+            assert not isinstance(node.partitions_def, DynamicPartitionsDefinition)
             continue
         assert isinstance(node.partitions_def, DynamicPartitionsDefinition)
         assert node.partitions_def.name == "uploads"
