@@ -5,7 +5,9 @@ VENV := .venv
 INFRA_VENV := .venv-infra
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-WORKERS ?= 2
+WORKERS ?= 3
+# the files that take longest come first, see h3_pipeline_tests/conftest.py
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ROWS ?=
 TESTS ?=
 PYTHON ?=
@@ -28,11 +30,11 @@ demo: $(INSTALLED) ## Make sample trips, run the pipeline to its end, show what 
 dev: $(INSTALLED) ## Run the object store and Dagster with its UI, sensors on (PORT, default 3000)
 	@$(BIN)/h3-pipeline dev
 
-test: $(INSTALLED) ## Run all tests (WORKERS=n processes, TESTS=... for some of them)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+test: $(INSTALLED) ## Run all tests but those of the deployment (WORKERS=n processes, TESTS=... for some of them)
+	@$(PYTEST) --ignore h3_pipeline_tests/deployment $(TESTS)
 
 test-fast: $(INSTALLED) ## Run the tests that take no more than seconds and need no browser
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser" $(TESTS)
+	@$(PYTEST) --ignore h3_pipeline_tests/deployment -m "not slow and not browser" $(TESTS)
 
 soak: $(INSTALLED) ## Attack with kills, faults and random files (MINUTES, default 30; SEED, default 1)
 	@$(BIN)/python -m h3_pipeline_tests.reliability.soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
@@ -64,6 +66,7 @@ lock: $(INSTALLED) ## Lock what setup.py asks for (UPGRADE=1 for the newest vers
 	  --generate-hashes --custom-compile-command "make lock" --quiet --output-file infra/image-build.lock
 
 infra-test: $(INSTALLED) $(INFRA_VENV)/.installed ## Test the deployment on AWS, without AWS (TESTS=... for some of it)
+	@$(PYTEST) h3_pipeline_tests/deployment
 	@cd infra && ../$(INFRA_VENV)/bin/python -m pytest $(TESTS)
 
 infra-venv: $(INFRA_VENV)/.installed ## Make .venv-infra: CDK, its command line, and what tests a deployment

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest.mock import patch
 
 from backports import zstd
@@ -117,6 +117,13 @@ class Plan:
                 chosen.append(load(self.choice.choice(self.manifests[upload])))
                 self.loaded.add(upload)
         return chosen
+
+
+class Attack(Protocol):
+    """One way to attack."""
+
+    def round(self, summary: Summary) -> None:
+        """Attack once, and count what came of it."""
 
 
 class Kills:
@@ -335,8 +342,18 @@ def access_to(store: ObjectStoreConnection) -> BucketAccess:
     return BucketAccess("trips-soak", store.region, store.endpoint_url, store.access_key, store.secret_key)
 
 
-def soak(minutes: float, seed: int) -> Summary:
-    """Attack for some minutes; at least one round of each kind."""
+def _served(stack: ExitStack, folder: Path, access: BucketAccess) -> ClickHouseServer:
+    configuration = folder / "server.xml"
+    configuration.write_text(f"<clickhouse>{named_collection_configuration(access)}</clickhouse>")
+    options = {"config-file": str(configuration)}
+    return stack.enter_context(clickhouse_server(folder / "server", password=PASSWORD, chdb_options=options))
+
+
+ATTACKS = ("kills", "server", "store", "files")
+
+
+def soak(minutes: float, seed: int, names: Sequence[str] = ATTACKS) -> Summary:
+    """Attack in the named ways for some minutes; at least one round of each."""
     choice = random.Random(seed)
     summary = Summary()
     deadline = time.monotonic() + minutes * 60
@@ -345,20 +362,19 @@ def soak(minutes: float, seed: int) -> Summary:
         store = stack.enter_context(local_object_store(folder / "store"))
         bucket = Bucket(access_to(store))
         bucket.create()
-        configuration = folder / "server.xml"
-        configuration.write_text(f"<clickhouse>{named_collection_configuration(bucket.access)}</clickhouse>")
-        server = stack.enter_context(
-            clickhouse_server(folder / "server", password=PASSWORD, chdb_options={"config-file": str(configuration)})
-        )
-        proxy = stack.enter_context(s3_fault_proxy(store.endpoint_url))
-        children = stack.enter_context(zygote())
-        first = plan(choice, bucket, folder / "processing")
-        attacks = {
-            "kills": Kills(first, children, bucket.access, folder),
-            "server": Server(Plan(choice, first.manifests), server, bucket.access),
-            "store": Store(choice, proxy, bucket, folder),
-            "files": Files(choice, bucket, folder),
-        }
+        manifests = plan(choice, bucket, folder / "processing").manifests
+
+        def attack_of(name: str) -> Attack:
+            if name == "kills":
+                return Kills(Plan(choice, manifests), stack.enter_context(zygote()), bucket.access, folder)
+            if name == "server":
+                return Server(Plan(choice, manifests), _served(stack, folder, bucket.access), bucket.access)
+            if name == "store":
+                proxy = stack.enter_context(s3_fault_proxy(store.endpoint_url))
+                return Store(choice, proxy, bucket, folder)
+            return Files(choice, bucket, folder)
+
+        attacks = {name: attack_of(name) for name in names}
         for name, attack in cycle(attacks.items()):
             attack.round(summary)
             summary.rounds += 1
@@ -373,9 +389,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--attack", action="append", choices=ATTACKS, help="only this one; may be given again")
     options = parser.parse_args(arguments)
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # the faults are meant
-    summary = soak(options.minutes, options.seed)
+    summary = soak(options.minutes, options.seed, options.attack or ATTACKS)
     print(summary)
     return 0 if summary.clean else 1
 
