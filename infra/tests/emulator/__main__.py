@@ -13,6 +13,7 @@ import moto.cloudformation.responses as responses
 import moto.ecs.models as ecs
 from moto.acm.models import acm_backends
 from moto.core.config import default_user_config
+from moto.core.responses import ActionResult
 from moto.route53.models import route53_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -32,6 +33,10 @@ def main() -> None:
     # templates come by URL from the emulator's own S3, whose bucket is in the path only under this name
     fetch = responses.get_stack_from_s3_url
     responses.get_stack_from_s3_url = lambda address, **rest: fetch(address.replace("127.0.0.1", "localhost"), **rest)
+    # accepted, and kept nowhere: what is protected is asserted on the assembly
+    responses.CloudFormationResponse.update_termination_protection = lambda self: ActionResult(  # type: ignore[attr-defined]
+        {"StackId": self.cloudformation_backend.get_stack(self._get_param("StackName")).stack_id}
+    )
     # functions are called by nobody here: the rotation's is tested apart
     default_user_config["lambda"]["use_docker"] = False
     _found_there()

@@ -8,9 +8,13 @@ from typing import Any, ClassVar
 import boto3
 import moto.cloudformation.models as cloudformation
 import moto.cloudformation.parsing as parsing
+import moto.ec2.models.route_tables as route_tables
+import moto.ec2.models.vpcs as vpc_endpoints
 import moto.kms.models as key_management
 from botocore.exceptions import ClientError
 from moto.core.common_models import CloudFormationModel
+from moto.ec2.models import ec2_backends
+from moto.secretsmanager.models import secretsmanager_backends
 
 from tests.emulator.names import ACCOUNT, REGION
 
@@ -47,7 +51,7 @@ class Shim(CloudFormationModel):
         self.create(properties)
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         """Most tests look no further."""
 
     @staticmethod
@@ -88,7 +92,7 @@ class Shim(CloudFormationModel):
     @classmethod
     def delete_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name) -> None:
         try:
-            cls.delete(resource_name, cloudformation_json.get("Properties") or {})
+            cls.remove(resource_name, cloudformation_json.get("Properties") or {})
         except ClientError as error:
             # it went with what it belonged to
             if "NotFound" not in error.response["Error"]["Code"]:
@@ -132,7 +136,7 @@ class Secret(Shim):
         """The value stays."""
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("secretsmanager").delete_secret(SecretId=physical, ForceDeleteWithoutRecovery=True)
 
 
@@ -148,6 +152,10 @@ class RotationSchedule(Shim):
             RotationRules=rules,
             RotateImmediately=False,
         )
+        # moto notes these only when it rotates at once, by a function that does not run here
+        secret = secretsmanager_backends[ACCOUNT][REGION].secrets[self.physical]
+        secret.rotation_enabled = True
+        secret.rotation_lambda_arn = properties["RotationLambdaARN"]
 
 
 class BucketPolicy(Shim):
@@ -194,7 +202,7 @@ class Bucket(Shim):
             )
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("s3").delete_bucket(Bucket=physical)
 
     @staticmethod
@@ -263,7 +271,7 @@ class Alarm(Shim):
         self.attributes["Arn"] = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{self.physical}"
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("cloudwatch").delete_alarms(AlarmNames=[physical])
 
 
@@ -301,7 +309,7 @@ class PrivateDnsNamespace(Shim):
         self.attributes |= {"Id": made["Id"], "Arn": made["Arn"]}
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("servicediscovery").delete_namespace(Id=physical)
 
 
@@ -322,7 +330,7 @@ class DiscoveredService(Shim):
         """The name stays."""
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("servicediscovery").delete_service(Id=physical)
 
 
@@ -364,7 +372,7 @@ class Budget(Shim):
         client("budgets").create_budget(AccountId=ACCOUNT, Budget=budget)
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("budgets").delete_budget(AccountId=ACCOUNT, BudgetName=physical)
 
 
@@ -451,7 +459,7 @@ class Database(Shim):
         )
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("rds").delete_db_instance(DBInstanceIdentifier=physical, SkipFinalSnapshot=True)
 
 
@@ -478,7 +486,7 @@ class LoadBalancer(Shim):
         )
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("elbv2").delete_load_balancer(LoadBalancerArn=physical)
 
 
@@ -505,7 +513,7 @@ class TargetGroup(Shim):
         """Not looked at twice."""
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("elbv2").delete_target_group(TargetGroupArn=physical)
 
     @staticmethod
@@ -526,7 +534,7 @@ class Listener(Shim):
         """Not looked at twice."""
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         client("elbv2").delete_listener(ListenerArn=physical)
 
 
@@ -578,7 +586,7 @@ class Service(Shim):
         )
 
     @staticmethod
-    def delete(physical: str, properties: Properties) -> None:
+    def remove(physical: str, properties: Properties) -> None:
         cluster = physical.split("/")[1]
         client("ecs").delete_service(cluster=cluster, service=physical, force=True)
 
@@ -622,6 +630,14 @@ def install(url: str) -> None:
     parsing.get_model_map().update(SHIMS)
     _publish_exports()
     _without_tags(key_management.Key)
+    # a stack of moto's leaves its route tables, and then cannot delete the network
+    route_tables.RouteTable.delete = lambda self, account, region: ec2_backends[account][region].delete_route_table(  # type: ignore[attr-defined]
+        self.id
+    )
+    # what a record of the private zone points to
+    vpc_endpoints.VPCEndPoint.get_cfn_attribute = lambda self, attribute: [  # type: ignore[attr-defined]
+        f"Z7HUB22UULQXV:{self.id}.vpce.amazonaws.com"
+    ]
 
 
 def _without_tags(model: Any) -> None:
@@ -636,7 +652,7 @@ def _without_tags(model: Any) -> None:
 
 
 def _publish_exports() -> None:
-    """Moto exports and imports values when a stack is created, but neither by a change set nor by an update."""
+    """Moto exports and imports values when a stack is created, but not by a change set or an update."""
     backend = cloudformation.CloudFormationBackend
 
     def publishing(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -647,10 +663,13 @@ def _publish_exports() -> None:
             for stack in self.stacks.values():
                 stack._parse_template()
                 stack.output_map = stack._create_output_map()
+                # an update speaks of parameters' previous values, which moto knows only if somebody gave them
+                for parameter, slot in stack.template_dict.get("Parameters", {}).items():
+                    stack.parameters.setdefault(parameter, slot["Default"])
                 self.exports.update({export.name: export for export in stack.exports})
             return result
 
         return call
 
-    for name in ("execute_change_set", "update_stack"):
+    for name in ("create_stack", "execute_change_set", "update_stack"):
         setattr(backend, name, publishing(getattr(backend, name)))
