@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from dagster import (
+    AllPartitionMapping,
     AssetCheckEvaluation,
     AssetCheckResult,
     AssetCheckSeverity,
     AssetCheckSpec,
+    AssetDep,
     AssetExecutionContext,
     AssetKey,
     AssetMaterialization,
@@ -75,7 +77,8 @@ def _asset(query: Query, timezone: str) -> AssetsDefinition:
     @asset(
         key=key,
         group_name=GROUP,
-        deps=[AssetKey(table) for table in header.reads],
+        # every day is asked of all uploads
+        deps=[AssetDep(AssetKey(table), partition_mapping=AllPartitionMapping()) for table in header.reads],
         partitions_def=partitions(query, timezone),
         description=_description(query),
         kinds={"clickhouse", "s3"},

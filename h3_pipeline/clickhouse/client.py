@@ -40,6 +40,7 @@ _PROOF_RESOLUTION = 10
 _CHUNK_BYTES = 1 << 20
 
 _LOGIN_REFUSED = frozenset(AuthenticationCode)
+_NO_COMMENT = re.compile(r"log_comment.*(readonly|read-only)", re.IGNORECASE)
 _TOLD_CHARACTERS = 2000
 """What a span tells of a statement."""
 
@@ -87,6 +88,7 @@ class ClickHouse:
     ) -> None:
         self._client = client
         self._log_in_again = log_in_again
+        self._may_comment = True
         self.where = where
         self._patience = patience
         self._work_patience = work_patience
@@ -139,7 +141,7 @@ class ClickHouse:
         """
         self._run(
             sql,
-            lambda: self._client.command(sql, parameters=_mutable(parameters), **_sent(settings)),
+            lambda: self._client.command(sql, parameters=_mutable(parameters), **self._sent(settings)),
             repeatable=repeatable,
         )
 
@@ -152,7 +154,7 @@ class ClickHouse:
             QueryError: The engine refused it.
         """
         return self._run(
-            sql, lambda: self._client.query(sql, parameters=_mutable(parameters), **_sent(settings)).result_rows
+            sql, lambda: self._client.query(sql, parameters=_mutable(parameters), **self._sent(settings)).result_rows
         )
 
     def records(
@@ -161,7 +163,9 @@ class ClickHouse:
         """Like `rows`, each row a mapping from column name to value."""
         return self._run(
             sql,
-            lambda: list(self._client.query(sql, parameters=_mutable(parameters), **_sent(settings)).named_results()),
+            lambda: list(
+                self._client.query(sql, parameters=_mutable(parameters), **self._sent(settings)).named_results()
+            ),
         )
 
     def pairs(
@@ -178,7 +182,9 @@ class ClickHouse:
         self, sql: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
     ) -> "pd.DataFrame":
         """Run a query and return a data frame, for previews and small results."""
-        return self._run(sql, lambda: self._client.query_df(sql, parameters=_mutable(parameters), **_sent(settings)))
+        return self._run(
+            sql, lambda: self._client.query_df(sql, parameters=_mutable(parameters), **self._sent(settings))
+        )
 
     def raw(
         self, sql: str, output_format: str, parameters: Parameters | None = None, settings: EngineSettings | None = None
@@ -186,7 +192,9 @@ class ClickHouse:
         """Run a query and return its result as the engine writes it in ``output_format``."""
         return self._run(
             sql,
-            lambda: self._client.raw_query(sql, fmt=output_format, parameters=_mutable(parameters), **_sent(settings)),
+            lambda: self._client.raw_query(
+                sql, fmt=output_format, parameters=_mutable(parameters), **self._sent(settings)
+            ),
         )
 
     def raw_to_file(
@@ -200,7 +208,9 @@ class ClickHouse:
         """Like `raw`, into a file, with bounded memory; for a server."""
 
         def write() -> None:
-            stream = self._client.raw_stream(sql, fmt=output_format, parameters=_mutable(parameters), **_sent(settings))
+            stream = self._client.raw_stream(
+                sql, fmt=output_format, parameters=_mutable(parameters), **self._sent(settings)
+            )
             with closing(stream), target.open("wb") as file:  # type: ignore[type-var] - not asynchronous
                 shutil.copyfileobj(stream, file, _CHUNK_BYTES)  # type: ignore[arg-type]
 
@@ -238,9 +248,9 @@ class ClickHouse:
             try:
                 return told()
             except QueryError as error:
-                if error.code not in _LOGIN_REFUSED or not self._logged_in_again():
+                if not self._mended(error):
                     raise
-            return told()  # the login was refused before the statement was looked at
+            return told()
 
         def may_repeat(error: BaseException) -> bool:
             return isinstance(error, QueryError) and (
@@ -248,6 +258,21 @@ class ClickHouse:
             )
 
         return once() if self._patience is None else self._patience.repeat(once, may_repeat)
+
+    def _sent(self, settings: EngineSettings | None) -> dict[str, Any]:
+        """What goes with a statement: its settings, and for the engine's own logs who sends it and why."""
+        comment = log_comment() if self._may_comment else None
+        sent = {**(settings or {}), **({"log_comment": comment} if comment else {})}
+        return {"settings": sent or None, "transport_settings": traceparent_headers() or None}
+
+    def _mended(self, error: QueryError) -> bool:
+        """Whether a statement that was refused before it was looked at may be accepted now."""
+        if error.code in _LOGIN_REFUSED:
+            return self._logged_in_again()
+        # a user who may only read may set nothing, not even a comment
+        refused_comment = bool(_NO_COMMENT.search(error.detail)) and self._may_comment
+        self._may_comment = self._may_comment and not refused_comment
+        return refused_comment
 
     def _logged_in_again(self) -> bool:
         client = self._log_in_again() if self._log_in_again else None
@@ -273,13 +298,6 @@ def first_sentence(detail: str) -> str:
 
 def _mutable(mapping: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(mapping) if mapping else None
-
-
-def _sent(settings: EngineSettings | None) -> dict[str, Any]:
-    """What goes with a statement: its settings, and for the engine's own logs who sends it and why."""
-    comment = log_comment()
-    sent = {**(settings or {}), **({"log_comment": comment} if comment else {})}
-    return {"settings": sent or None, "transport_settings": traceparent_headers() or None}
 
 
 def _verb(sql: str) -> str:

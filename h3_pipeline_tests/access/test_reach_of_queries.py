@@ -105,8 +105,8 @@ def test_no_system_table_tells_a_secret(reader: Reader, bucket: Bucket) -> None:
     for (table,) in reader.rows("SELECT name FROM system.tables WHERE database = 'system' ORDER BY name"):
         try:
             answer = str(reader.rows(f"SELECT * FROM system.{table} LIMIT 5000"))
-        except QueryError:
-            continue  # not for readers, or it needs a condition
+        except (QueryError, WarehouseError):
+            continue  # not for readers, it needs a condition, or a part that the engine does not have
         read += 1
         told += [(table, secret) for secret in secrets if secret in answer]
     assert told == []

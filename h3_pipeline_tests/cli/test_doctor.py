@@ -28,7 +28,7 @@ def verdicts(answer: Answer) -> dict[str, str]:
 def test_all_is_well(cli: Cli, home: Path, port: int) -> None:
     answer = cli("doctor")
     assert (answer.code, answer.err) == (0, "")
-    checks = ["python", "packages", "settings", "home", "feeds", "bucket", "warehouse", "dagster", "port"]
+    checks = ["python", "packages", "settings", "home", "feeds", "bucket", "warehouse", "exports", "dagster", "port"]
     assert verdicts(answer) == dict.fromkeys(checks, "ok")
     assert object_store.running(home) is None
 
@@ -46,7 +46,7 @@ def test_it_finds_everything_that_is_wrong(
         answer = cli("doctor")
     assert answer.code == 1
     wrong = {name for name, verdict in verdicts(answer).items() if verdict == "WRONG"}
-    assert wrong == {"feeds", "bucket", "warehouse", "port"}
+    assert wrong == {"feeds", "bucket", "warehouse", "exports", "port"}
     for words in ("nowhere.yaml", "http://127.0.0.1:1", f"{port} is in use"):
         assert words in answer.out
 

@@ -18,7 +18,20 @@ Cli = Callable[..., Answer]
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert COMMANDS == ["demo", "dev", "upload", "ingest", "retract", "query", "status", "doctor", "stop"]
+    assert COMMANDS == [
+        "demo",
+        "dev",
+        "upload",
+        "ingest",
+        "retract",
+        "query",
+        "backup",
+        "restore",
+        "export",
+        "status",
+        "doctor",
+        "stop",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

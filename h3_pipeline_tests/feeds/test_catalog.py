@@ -133,7 +133,7 @@ LNG = "      origin_lng: 9"
         (
             changed(TIMEZONE, "    speed: 5"),
             "feeds.yaml:6: feeds[0].speed: unknown key; the keys are name, match, region, datasource, timezone,"
-            " has_header, delimiter, time_format, distance_unit, columns",
+            " has_header, delimiter, time_format, distance_unit, columns, expect_every",
         ),
         (
             changed("    region: New York", "    region: no"),
@@ -233,7 +233,7 @@ LNG = "      origin_lng: 9"
         (
             "feeds:\n  - name: a\n    recognised_by: [[a]]\n",
             "feeds.yaml:3: feeds[0].recognised_by: unknown key; the keys are name, match, region, datasource, timezone,"
-            " has_header, delimiter, time_format, distance_unit, columns",
+            " has_header, delimiter, time_format, distance_unit, columns, expect_every",
         ),
         ("feeds:\n  - a\n", "feeds.yaml:2: feeds[0]: must be a mapping of keys to values"),
         ("feeds: a\n", "feeds.yaml:1: feeds: must be a list"),

@@ -199,12 +199,13 @@ def test_a_statement_that_comes_late(
 ) -> None:
     """The client has given up on it and begun anew when the server carries it out."""
     server = served.faults
-    with impatient(monkeypatch, answer_timeout_seconds=1):
+    with impatient(monkeypatch, answer_timeout_seconds=3):
         settings = served.settings(h3_rollup_resolutions=(7,))
         with running_cycle(settings, served, manifests) as cycle:
-            for statement, step in (("stage trips", "new"), ("roll up", "old"), ("attach", "in"), ("clear", "new")):
+            late_at = {"stage trips": "new", "roll up": "old", "clear": "new", "ledger": "old", "attach": "in"}
+            for statement, step in late_at.items():
                 server.clear_statements()
-                server.inject(Fault.delay(STATEMENTS[statement], 3.0))
+                server.inject(Fault.delay(STATEMENTS[statement], 6.0))
                 cycle.go(step)
                 assert server.faults() == [], statement
                 while not late(server).status:
