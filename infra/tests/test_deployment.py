@@ -148,7 +148,9 @@ def test_option_a_is_deployed_changed_and_torn_down(emulator: Aws, assemblies: d
     empty(emulator)
     emulator.destroy(larger.folder)
     assert stacks(emulator) == {}
-    assert emulator.client("ecs").list_services(cluster=first.config.name)["serviceArns"] == []
+    assert "trips-data-bucket-dev" not in {each["Name"] for each in emulator.client("s3").list_buckets()["Buckets"]}
+    assert emulator.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+    assert emulator.client("rds").describe_db_instances()["DBInstances"] == []
     assert re.findall(r"(?m)^Traceback.*", emulator.log()) == []
 
 
