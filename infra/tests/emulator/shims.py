@@ -673,3 +673,13 @@ def _publish_exports() -> None:
 
     for name in ("create_stack", "execute_change_set", "update_stack"):
         setattr(backend, name, publishing(getattr(backend, name)))
+
+    delete = backend.delete_stack
+
+    def forgetting(self: cloudformation.CloudFormationBackend, name: str) -> None:
+        delete(self, name)
+        # whoever looks at the outputs of a stack that is gone would make anew what they refer to
+        for stack in self.deleted_stacks.values():
+            stack.output_map._output_json_map = {}
+
+    backend.delete_stack = forgetting  # type: ignore[method-assign]
