@@ -101,7 +101,8 @@ def test_parquet(everything: ReadExport, parquet: pd.DataFrame) -> None:
     np.testing.assert_array_equal(parquet["tenth"], parquet["number"] / 10)
     known = parquet.dropna(subset="cell")
     assert len(known) == 900
-    assert [h3.str_to_int(cell) for cell in known["cell"]] == list(known["cell_id"])
+    # pandas reads a column with NULLs as floating point
+    assert [float(h3.str_to_int(cell)) for cell in known["cell"]] == list(known["cell_id"])
     assert all(h3.is_valid_cell(cell) for cell in known["cell"])
     [first] = parquet[parquet["number"] == 1].to_dict("records")
     assert first["at"] == pd.Timestamp("2016-03-13 07:00:00Z")

@@ -236,6 +236,7 @@ def test_the_resolution_changes_the_cells(reset: Opened, frame: pd.DataFrame) ->
 def test_the_largest_are_a_table_that_leads_to_them(reset: Opened, frame: pd.DataFrame) -> None:
     totals = _of_resolution(frame, 7).groupby("cell")["departures"].sum().nlargest(20)
     reset.page.click("#largest summary")
+    reset.page.locator("#rows button").first.wait_for()  # a page hears of it a moment later
     rows = reset.page.locator("#rows tr").all_inner_texts()
     assert [int(row.split()[1].replace(",", "")) for row in rows] == totals.tolist()
     before = reset.picture()
