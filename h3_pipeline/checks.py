@@ -37,7 +37,6 @@ def _result(checks: Sequence[ResolutionCheck]) -> AssetCheckResult:
                 "resolution": check.resolution,
                 "groups": check.groups,
                 "trips": check.trips,
-                "recounted groups": check.recounted_groups,
                 "recounted trips": check.recounted_trips,
                 "equal": check.equal,
             }

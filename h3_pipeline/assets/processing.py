@@ -41,6 +41,7 @@ from h3_pipeline.storage.prefixes import key_of_partition
 from h3_pipeline.telemetry.context import doing
 from h3_pipeline.telemetry.stages import StageClock
 from h3_pipeline.telemetry.tracing import span
+from h3_pipeline.warehouse.connect import handovers
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,9 @@ def process_uploads(
     catalog = pipeline.catalog()
     measured.admit_feeds(catalog)
     accepted: list[ProcessedUpload] = []
+    handed_over_to = handovers(settings)
+    if handed_over_to:
+        handed_over_to.prepare()
     with pipeline.bucket() as bucket, pipeline.task_engine(bucket) as engine:
         for partition in context.partition_keys:
             key = key_of_partition(partition)
@@ -116,6 +120,7 @@ def process_uploads(
                         scratch=engine.scratch,
                         resolution=settings.h3_resolution,
                         max_reject_ratio=settings.h3_max_reject_ratio,
+                        handovers=handed_over_to,
                         on_stage=clock,
                     )
             except (UploadRefused, QueryError) as error:

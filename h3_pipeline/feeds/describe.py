@@ -66,6 +66,7 @@ def describe_upload(key: str, head: bytes, catalog: FeedCatalog, *, complete: bo
         timezone=timezone or "UTC",
         timezone_assumed=timezone is None and not stated_by_values,
         kilometres_per_unit=match.feed.kilometres_per_unit,
+        quoted=text.quoted,
     )
 
 

@@ -92,6 +92,11 @@ class Text:
         self._blank_lines = self._text.count("\n", 0, self._start)
         self._headers: dict[str, Header | None] = {}
 
+    @property
+    def quoted(self) -> bool:
+        """Whether there is a quote in it."""
+        return '"' in self._text
+
     def refuse_nul(self, *, has_header: bool) -> None:
         """Refuse a text with a NUL character. To be called before anything else.
 

@@ -16,7 +16,7 @@ _S3 = frozenset({499, 210, 209, 86, 1000})
 
 _MEMORY = re.compile(r"attempt to allocate chunk of ([\d.]+) (\w+)\), maximum: ([\d.]+) (\w+)")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_PARSER = "CSVRowInputFormat"
+_PARSERS = ("CSVRowInputFormat", "LineAsStringRowInputFormat")
 
 _AT_ROW = re.compile(r"\(at row (\d+)\)")
 _NO_SPACE = re.compile(r"No space left on device|errno: 28")
@@ -32,7 +32,7 @@ def disk_full(object_key: str) -> WarehouseError:
 def _out_of_memory(error: QueryError, object_key: str) -> PipelineError:
     """A record that outgrows the memory is the file's fault; anything else is the task's."""
     found = _MEMORY.search(error.detail)
-    if found and _PARSER in error.detail:
+    if found and any(parser in error.detail for parser in _PARSERS):
         chunk = float(found[1]) * _UNITS.get(found[2], 0)
         limit = float(found[3]) * _UNITS.get(found[4], 0)
         # rows are read in small pieces, so that only one record's text can ask for this much at once

@@ -4,19 +4,24 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.processing.handover import HANDED_OVER_COLUMNS, handed_over
 from h3_pipeline.processing.manifest import Counts
 from h3_pipeline.sql import identifier, literal
 from h3_pipeline.storage.named_collection import S3_SETTINGS
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS
 from h3_pipeline.trips.rules import REASONS, WARNINGS
-from h3_pipeline.trips.select import JUDGED_COLUMNS, judged_trips, read_settings
+from h3_pipeline.trips.select import JUDGED_COLUMNS, Reading, judged_trips, read_settings
 from h3_pipeline.trips.upload import UploadDescription
 
 SCRATCH_DATABASE = "h3_pipeline_scratch"
 """Belongs to whoever has the engine open: what is found in it was left by a process that died."""
+
+_NO_MERGES = "max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1"
+"""The table is read a few times and dropped."""
 
 _INSERT_SETTINGS = {
     # one block in the making bounds the memory; larger ones gain nothing here
@@ -39,6 +44,7 @@ class Judgement:
         blank_lines_inside: Blank lines that a record follows.
         text_fault: ``(kind, row number)`` of the first record with bytes that are no text, or None.
         last_spans_lines: Whether the last record holds a line end inside a field.
+        needs_parser: Whether a line was met that cannot be read as a record: nothing else here counts then.
         first_started_at: Earliest departure among loaded rows, or None.
         last_started_at: Latest departure among loaded rows, or None.
     """
@@ -47,6 +53,7 @@ class Judgement:
     blank_lines_inside: int
     text_fault: tuple[int, int] | None
     last_spans_lines: bool
+    needs_parser: bool
     first_started_at: Any
     last_started_at: Any
 
@@ -57,6 +64,24 @@ class JudgedRecords:
     def __init__(self, engine: ClickHouse) -> None:
         self._engine = engine
         self.table = f"{identifier(SCRATCH_DATABASE)}.judged"
+
+    def judge(self, upload: UploadDescription, source: str, resolution: int, reading: Reading) -> None:
+        """Read and judge every record of an upload.
+
+        Args:
+            upload: How to read it.
+            source: Table expression over it, as `reading` needs it (`source.Source.of`).
+            resolution: H3 resolution of the cells.
+            reading: How records are read.
+        """
+        columns = ", ".join(f"{name} {kind}" for name, kind in JUDGED_COLUMNS)
+        self._engine.command(f"DROP TABLE IF EXISTS {self.table} SYNC")
+        self._engine.command(
+            f"CREATE TABLE {self.table} ({columns}) ENGINE = MergeTree ORDER BY record SETTINGS {_NO_MERGES}"
+        )
+        settings = {**read_settings(upload), **_INSERT_SETTINGS, **S3_SETTINGS}
+        select = judged_trips(upload, source, resolution, reading)
+        self._engine.command(f"INSERT INTO {self.table} {select}", settings=settings)
 
     def scan(self) -> Judgement:
         """Count everything, in one pass."""
@@ -71,6 +96,7 @@ class JudgedRecords:
                    minIf(record, text_fault > 0) AS fault_record,
                    argMinIf(text_fault, record, text_fault > 0) AS fault,
                    argMaxIf(spans_lines, record, NOT blank) AS last_spans_lines,
+                   max(needs_parser) AS needs_parser,
                    minIf(started_at, {_LOADED}) AS first_started_at,
                    maxIf(started_at, {_LOADED}) AS last_started_at,
                    {by_reason}, {by_warning}
@@ -95,6 +121,7 @@ class JudgedRecords:
             blank_lines_inside=int(inside),
             text_fault=fault,
             last_spans_lines=bool(found["last_spans_lines"]),
+            needs_parser=bool(found["needs_parser"]),
             first_started_at=found["first_started_at"],
             last_started_at=found["last_started_at"],
         )
@@ -106,22 +133,41 @@ class JudgedRecords:
     def refused(self, delimiter: str, *, blank_lines_inside: int) -> str:
         """SELECT of row number, reason and text for the rows that are refused, in the file's order.
 
-        The text is the record as CSV, with quotes only where they are needed.
+        The text is the line as it was written. Where the file had to be parsed it is made of the fields
+        again, with quotes only where they are needed.
         """
         special = rf'[{re.escape(delimiter)}"\r\n]'
         needs_quotes = f"match(field, {literal(special)})"
         quoted = """concat('"', replaceAll(field, '"', '""'), '"')"""
         there = "arrayMap(f -> assumeNotNull(f), arrayFilter(f -> f IS NOT NULL, fields))"
         fields = f"arrayMap(field -> if({needs_quotes}, {quoted}, field), {there})"
-        text = f"arrayStringConcat({fields}, {literal(delimiter)})"
+        text = f"if(empty(fields), line, arrayStringConcat({fields}, {literal(delimiter)}))"
         return self._numbered(f"row_number, reason, {text} AS raw", "reason != ''", blank_lines_inside)
 
-    def sample(self, size: int) -> Sequence[dict[str, Any]]:
-        """A few loaded rows from all over the file, the same ones each time."""
+    def sample(self, size: int, rows: int) -> Sequence[dict[str, Any]]:
+        """A few loaded rows from all over the file, the same ones each time.
+
+        Args:
+            size: Most rows to give.
+            rows: Rows that are loaded.
+        """
         return self._engine.records(
             f"SELECT {', '.join(name for name in PROCESSED_COLUMNS if name != 'row_number')} FROM {self.table} "
-            f"WHERE {_LOADED} ORDER BY cityHash64(record) LIMIT {int(size)}"
+            f"WHERE {_LOADED} AND record IN (SELECT record FROM {self.table} WHERE {_LOADED} "
+            f"AND cityHash64(record) % {max(rows // size, 1)} = 0 ORDER BY cityHash64(record) LIMIT {int(size)}) "
+            "ORDER BY cityHash64(record)"
         )
+
+    def hand_over(self, file: Path, upload: str, upload_etag: str, *, blank_lines_inside: int) -> None:
+        """Write the rows that are loaded to a file, for a warehouse on this machine."""
+        columns = ", ".join(
+            f"{literal({'upload': upload, 'upload_etag': upload_etag}[name])} AS {name}"
+            if name in ("upload", "upload_etag")
+            else name
+            for name in HANDED_OVER_COLUMNS
+        )
+        select = self._numbered(columns, _LOADED, blank_lines_inside)
+        self._engine.command(f"INSERT INTO FUNCTION {handed_over([file])} {select}")
 
     def _numbered(self, columns: str, condition: str, blank_lines_inside: int) -> str:
         if not blank_lines_inside:
@@ -143,24 +189,12 @@ _LOADED = "NOT blank AND reason = ''"
 
 
 @contextmanager
-def judge(engine: ClickHouse, upload: UploadDescription, source: str, resolution: int) -> Iterator[JudgedRecords]:
-    """Read and judge every record of an upload into a scratch table, dropped afterwards.
-
-    Args:
-        engine: The task engine.
-        upload: How to read the upload.
-        source: Table expression over its records (`source.Source.records`).
-        resolution: H3 resolution of the cells.
-    """
+def judged_records(engine: ClickHouse) -> Iterator[JudgedRecords]:
+    """A scratch table for one upload's records, empty until `JudgedRecords.judge`, dropped afterwards."""
     database = identifier(SCRATCH_DATABASE)
-    records = JudgedRecords(engine)
-    columns = ", ".join(f"{name} {kind}" for name, kind in JUDGED_COLUMNS)
     engine.command(f"DROP DATABASE IF EXISTS {database} SYNC")
     engine.command(f"CREATE DATABASE {database}")
     try:
-        engine.command(f"CREATE TABLE {records.table} ({columns}) ENGINE = MergeTree ORDER BY record")
-        settings = {**read_settings(upload), **_INSERT_SETTINGS, **S3_SETTINGS}
-        engine.command(f"INSERT INTO {records.table} {judged_trips(upload, source, resolution)}", settings=settings)
-        yield records
+        yield JudgedRecords(engine)
     finally:
         engine.command(f"DROP DATABASE IF EXISTS {database} SYNC")

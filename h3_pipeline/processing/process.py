@@ -19,13 +19,14 @@ from h3_pipeline.errors import StorageError, UploadRefused
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.feeds.describe import HEAD_BYTES, describe_upload
 from h3_pipeline.processing.engine_errors import disk_full, explain
-from h3_pipeline.processing.judged import JudgedRecords, Judgement, judge
+from h3_pipeline.processing.handover import Handovers
+from h3_pipeline.processing.judged import JudgedRecords, Judgement, judged_records
 from h3_pipeline.processing.manifest import Counts, Manifest
 from h3_pipeline.processing.source import Source, readable
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket, StoredObject
 from h3_pipeline.storage.named_collection import S3_SETTINGS, s3_table
-from h3_pipeline.trips.select import TEXT_FAULT_NUL
+from h3_pipeline.trips.select import TEXT_FAULT_NUL, Reading
 from h3_pipeline.trips.upload import UploadDescription
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def process_upload(
     scratch: Path,
     resolution: int,
     max_reject_ratio: float,
+    handovers: Handovers | None = None,
     on_stage: Callable[[str], None] = logger.debug,
 ) -> ProcessedUpload:
     """Process one upload.
@@ -92,6 +94,7 @@ def process_upload(
         scratch: Folder on disk for uploads that must be unpacked.
         resolution: H3 resolution of the cells.
         max_reject_ratio: Share of refused rows above which the whole upload is refused.
+        handovers: Where to leave the trips for a warehouse on this machine; None for one elsewhere.
         on_stage: Told the name of each stage as it begins.
 
     Raises:
@@ -112,11 +115,8 @@ def process_upload(
 
     on_stage("judge")
     try:
-        with (
-            readable(upload, stored, bucket, scratch) as source,
-            judge(engine, upload, source.records, resolution) as records,
-        ):
-            judgement = records.scan()
+        with readable(upload, stored, bucket, scratch) as source, judged_records(engine) as records:
+            judgement = _judge(records, upload, source, resolution)
             counts = judgement.counts
             _refuse_unsound(judgement)
             if judgement.last_spans_lines:
@@ -126,7 +126,10 @@ def process_upload(
             rejected_key = _write_refused(engine, bucket, records, upload, judgement)
             _refuse_too_many(counts, upload, max_reject_ratio)
             processed = _write_loaded(engine, bucket, records, key, judgement)
-            sample = records.sample(SAMPLE_ROWS)
+            if handovers:
+                on_stage("hand over")
+                _hand_over(records, handovers, processed, stored, key, judgement)
+            sample = records.sample(SAMPLE_ROWS, counts.rows_loaded)
     except (UploadRefused, StorageError):
         _refuse_changed(bucket, stored)  # a mixture of two versions may have any fault
         raise
@@ -163,6 +166,17 @@ def process_upload(
     bucket.write_json(prefixes.manifest_object(key), manifest.to_json())
     bucket.delete(prefixes.refusal_object(key))
     return ProcessedUpload(manifest, sample)
+
+
+def _judge(records: JudgedRecords, upload: UploadDescription, source: Source, resolution: int) -> Judgement:
+    """Judge line by line; anew with the parser if there is a quote somewhere."""
+    if not upload.quoted:
+        records.judge(upload, source.of(Reading.LINES), resolution, Reading.LINES)
+        judgement = records.scan()
+        if not judgement.needs_parser:
+            return judgement
+    records.judge(upload, source.of(Reading.FIELDS), resolution, Reading.FIELDS)
+    return records.scan()
 
 
 def _code_version() -> str:
@@ -253,6 +267,21 @@ def _write_refused(
         f"INSERT INTO FUNCTION {s3_table(key, csv_format='CSVWithNames')} {select}", settings=_WRITE_SETTINGS
     )
     return key
+
+
+def _hand_over(
+    records: JudgedRecords,
+    handovers: Handovers,
+    processed: StoredObject,
+    stored: StoredObject,
+    key: str,
+    judgement: Judgement,
+) -> None:
+    file = handovers.file(processed.key, processed.etag)
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    records.hand_over(unfinished, key, stored.etag, blank_lines_inside=judgement.blank_lines_inside)
+    unfinished.rename(file)
 
 
 def _write_loaded(

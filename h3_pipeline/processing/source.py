@@ -27,7 +27,7 @@ from h3_pipeline.sql import literal
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket, StoredObject
 from h3_pipeline.storage.named_collection import s3_table
-from h3_pipeline.trips.select import structure
+from h3_pipeline.trips.select import LINE_STRUCTURE, Reading, structure
 from h3_pipeline.trips.upload import Compression, UploadDescription
 
 MAX_UNPACKED_BYTES = 100 * 1024**3
@@ -36,7 +36,6 @@ MAX_UNPACKED_BYTES = 100 * 1024**3
 MAX_UNPACKED_RATIO = 200
 """Most bytes that a packed byte may unpack to: trip files reach 20, archives made to harm 1,000."""
 
-_LINE = "line String"
 _CHUNK = 4 * 1024 * 1024
 _RATIO_COUNTS_FROM = 64 * 1024 * 1024
 
@@ -52,6 +51,10 @@ class Source:
 
     records: str
     lines: str
+
+    def of(self, reading: Reading) -> str:
+        """What a way of reading needs."""
+        return self.lines if reading is Reading.LINES else self.records
 
 
 @contextmanager
@@ -74,7 +77,7 @@ def readable(upload: UploadDescription, stored: StoredObject, bucket: Bucket, fo
         compression = upload.compression.value
         yield Source(
             s3_table(stored.key, csv_format="CSV", structure=structure(upload), compression=compression),
-            s3_table(stored.key, csv_format="LineAsString", structure=_LINE, compression=compression),
+            s3_table(stored.key, csv_format="LineAsString", structure=LINE_STRUCTURE, compression=compression),
         )
         return
     with tempfile.TemporaryDirectory(dir=folder, prefix="unpacked-") as name:
@@ -83,7 +86,7 @@ def readable(upload: UploadDescription, stored: StoredObject, bucket: Bucket, fo
         compression = "none" if unpacked_by_us else upload.compression.value
         yield Source(
             f"file({literal(str(copy))}, 'CSV', {literal(structure(upload))}, {literal(compression)})",
-            f"file({literal(str(copy))}, 'LineAsString', {literal(_LINE)}, {literal(compression)})",
+            f"file({literal(str(copy))}, 'LineAsString', {literal(LINE_STRUCTURE)}, {literal(compression)})",
         )
 
 

@@ -67,6 +67,7 @@ class UploadDescription:
         timezone: IANA zone of naive timestamps and of local hours.
         timezone_assumed: True where no feed states the zone and UTC was taken for want of one.
         kilometres_per_unit: Factor from the feed's distance unit to kilometres.
+        quoted: Whether a quote was seen in the first bytes.
     """
 
     key: str
@@ -84,3 +85,4 @@ class UploadDescription:
     timezone: str
     timezone_assumed: bool
     kilometres_per_unit: float
+    quoted: bool = False

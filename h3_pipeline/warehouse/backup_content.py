@@ -69,10 +69,10 @@ def _content(engine: ClickHouse, database: str, table: str) -> TableContent:
 
 
 def _hashed(columns: Sequence[Sequence[str]]) -> list[str]:
-    """A hash is NULL if a column is, unless it is in a tuple; a state is hashed as the number that it gives."""
-    return [
-        f"finalizeAggregation({identifier(name)})"
-        if kind.startswith("AggregateFunction(")
-        else (f"tuple({identifier(name)})" if "Nullable(" in kind else identifier(name))
-        for name, kind in columns
-    ]
+    return [_hashable(identifier(name), kind) for name, kind in columns]
+
+
+def _hashable(column: str, kind: str) -> str:
+    if kind.startswith("SimpleAggregateFunction(groupArrayArray"):
+        return f"arraySort({column})"  # merges put values into another order
+    return f"tuple({column})" if "Nullable(" in kind else column  # outside a tuple, NULL makes the hash NULL

@@ -9,6 +9,7 @@ from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.clickhouse.credentials import credentials
 from h3_pipeline.clickhouse.embedded import open_embedded
 from h3_pipeline.clickhouse.http import open_http
+from h3_pipeline.processing.handover import Handovers
 from h3_pipeline.settings import Settings
 from h3_pipeline.storage.bucket import BucketAccess
 from h3_pipeline.storage.named_collection import named_collection_configuration
@@ -47,7 +48,12 @@ def open_warehouse(
         engine.repeat(lambda: finish_interrupted_exchange(engine, placement, lock))
         # every migration can be run twice
         engine.repeat(lambda: migrate(engine, placement))
-        yield Warehouse(engine, placement, settings.h3_rollup_resolutions, lock)
+        yield Warehouse(engine, placement, settings.h3_rollup_resolutions, lock, handovers(settings))
+
+
+def handovers(settings: Settings) -> Handovers | None:
+    """Where tasks leave their trips for the embedded warehouse; None where a server loads clean CSVs."""
+    return Handovers(settings.home / "handovers") if settings.embedded else None
 
 
 @contextmanager

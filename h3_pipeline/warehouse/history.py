@@ -1,8 +1,9 @@
 """What was done with each upload: loaded, refused, retracted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.warehouse.schema import Placement
@@ -41,29 +42,29 @@ class UploadEvent:
     at: datetime | None = None
 
 
-def record(engine: ClickHouse, placement: Placement, event: UploadEvent) -> None:
-    """Write an event; it is complete by now."""
+def record(engine: ClickHouse, placement: Placement, events: Sequence[UploadEvent]) -> None:
+    """Write events; what they tell of is complete by now."""
+    columns = {
+        "String": ("upload", "upload_etag", "event", "feed", "message", "run_id"),
+        "Nullable(UInt64)": ("rows_in",),
+        "UInt64": ("rows_loaded",),
+    }
+    values: dict[str, tuple[str, list[Any]]] = {
+        name: (kind, [getattr(event, name) for event in events]) for kind, names in columns.items() for name in names
+    }
+    for name in ("rejected", "warnings"):
+        counts = [getattr(event, name) for event in events]
+        values[f"{name}_codes"] = ("Array(String)", [list(each) for each in counts])
+        values[f"{name}_rows"] = ("Array(UInt64)", [list(each.values()) for each in counts])
+    arrays = ", ".join(f"{{{name}:Array({kind})}}" for name, (kind, _) in values.items())
+    place = {name: f"event.{number}" for number, name in enumerate(values, 1)}
+    plain = [name for names in columns.values() for name in names]
+    maps = [f"mapFromArrays({place[f'{name}_codes']}, {place[f'{name}_rows']})" for name in ("rejected", "warnings")]
     engine.command(
-        f"INSERT INTO {placement.table(TABLE)} "
-        "(upload, upload_etag, event, at, feed, rows_in, rows_loaded, rejected, warnings, message, run_id) SELECT "
-        "{upload:String}, {etag:String}, {event:String}, now64(6, 'UTC'), {feed:String}, {rows_in:Nullable(UInt64)}, "
-        "{rows_loaded:UInt64}, mapFromArrays({rejected_codes:Array(String)}, {rejected_rows:Array(UInt64)}), "
-        "mapFromArrays({warning_codes:Array(String)}, {warning_rows:Array(UInt64)}), {message:String}, "
-        "{run_id:String}",
-        {
-            "upload": event.upload,
-            "etag": event.upload_etag,
-            "event": event.event,
-            "feed": event.feed,
-            "rows_in": event.rows_in,
-            "rows_loaded": event.rows_loaded,
-            "rejected_codes": list(event.rejected),
-            "rejected_rows": list(event.rejected.values()),
-            "warning_codes": list(event.warnings),
-            "warning_rows": list(event.warnings.values()),
-            "message": event.message,
-            "run_id": event.run_id,
-        },
+        f"INSERT INTO {placement.table(TABLE)} ({', '.join(plain)}, rejected, warnings, at) "
+        f"SELECT {', '.join(place[name] for name in plain)}, {', '.join(maps)}, now64(6, 'UTC') "
+        f"FROM (SELECT arrayJoin(arrayZip({arrays})) AS event)",
+        {name: given for name, (_, given) in values.items()},
     )
 
 

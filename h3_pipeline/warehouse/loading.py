@@ -2,12 +2,13 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.errors import WarehouseError
+from h3_pipeline.processing.handover import Handovers
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.storage.named_collection import S3_SETTINGS, s3_table
 from h3_pipeline.warehouse import history
@@ -16,9 +17,13 @@ from h3_pipeline.warehouse.publications import Publications
 from h3_pipeline.warehouse.publish import OnStage, publish
 from h3_pipeline.warehouse.reconcile import ResolutionCheck, recount
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, TRIPS, Placement
-from h3_pipeline.warehouse.staging import Staging, staging
+from h3_pipeline.warehouse.staging import Staged, Staging, staging
 
 logger = logging.getLogger(__name__)
+
+BATCH_UPLOADS = 100
+BATCH_ROWS = 1_000_000
+"""Of one load: many small uploads cost little more than one, and a load that is killed is done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,8 @@ class LoadedUpload:
     Attributes:
         rows: Rows of the upload by table.
         months: Month partitions of ``trips`` that hold its rows, as ``YYYYMM``.
-        recounts: Rollups compared with a recount from its trips, by table and resolution.
-        seconds: How long it took.
+        recounts: Rollups of all uploads of the load compared with a recount from their trips, by table and resolution.
+        seconds: How long it took; its share, by rows, where several were loaded together.
     """
 
     rows: dict[str, int]
@@ -47,62 +52,93 @@ class Warehouse:
         placement: Database and cluster.
         rollup_resolutions: H3 resolutions of the hourly tables.
         lock: Lets one publisher in at a time.
+        handovers: Where tasks on this machine leave their trips; None where the warehouse is elsewhere.
     """
 
     engine: ClickHouse
     placement: Placement
     rollup_resolutions: tuple[int, ...]
     lock: PublishLock = field(default_factory=ProcessLock)
+    handovers: Handovers | None = None
 
     def load(self, manifest: Manifest, *, run_id: str = "", on_stage: OnStage = logger.debug) -> LoadedUpload:
-        """Make a processed upload's rows the upload's only rows in every table.
+        """Load one upload; see `load_all`."""
+        return self.load_all([manifest], run_id=run_id, on_stage=on_stage)[manifest.upload]
+
+    def load_all(
+        self, manifests: Sequence[Manifest], *, run_id: str = "", on_stage: OnStage = logger.debug
+    ) -> dict[str, LoadedUpload]:
+        """Make processed uploads' rows their only rows in every table.
+
+        They are published together: a month's rows of all of them appear at once. `batches` tells how many
+        uploads that may be.
 
         Args:
-            manifest: What processing wrote; its clean CSV is read from the bucket.
+            manifests: What processing wrote, one for each upload; the clean CSVs are read from the bucket.
             run_id: Dagster run, for the history.
             on_stage: Told the name of each stage as it begins.
 
+        Returns:
+            What was done, by upload.
+
         Raises:
-            WarehouseError: The clean CSV is not what the manifest says, a rollup differs from its
+            WarehouseError: A clean CSV is not what its manifest says, a rollup differs from its
                 recount (nothing is published then), or another writer was at work.
         """
+        loaded = self.engine.repeat(lambda: self._load(manifests, run_id, on_stage))
+        if self.handovers:
+            for manifest in manifests:
+                self.handovers.remove(manifest)
+        return loaded
+
+    def _load(self, manifests: Sequence[Manifest], run_id: str, on_stage: OnStage) -> dict[str, LoadedUpload]:
+        """One try: from empty staging tables to the entries in the history."""
         began = time.monotonic()
-        rows, months, recounts = self.engine.repeat(lambda: self._load(manifest, run_id, on_stage))
-        return LoadedUpload(rows, months, recounts, round(time.monotonic() - began, 3))
-
-    def _load(
-        self, manifest: Manifest, run_id: str, on_stage: OnStage
-    ) -> tuple[dict[str, int], list[str], list[ResolutionCheck]]:
-        """One try: from empty staging tables to the entry in the history."""
-        with self._publishing(f"loading {manifest.upload}") as lease, staging(self.engine, self.placement) as staged:
+        uploads = [manifest.upload for manifest in manifests]
+        with self._publishing(f"loading {_named(uploads)}") as lease, staging(self.engine, self.placement) as tables:
             on_stage("stage")
-            self._stage_trips(staged, manifest)
+            self._stage_trips(tables, manifests)
             on_stage("roll up")
-            staged.roll_up(self.rollup_resolutions)
-            recounts = self._recount(staged, manifest.upload)
-            rows, months = _totals(staged)
-            publish(self.engine, self.placement, staged, lease, manifest.upload, on_stage)
+            tables.roll_up(self.rollup_resolutions)
+            on_stage("recount")
+            recounts = self._recount(tables, uploads)
+            staged = tables.complete()
+            _refuse_other_rows(staged, manifests)
+            publish(self.engine, self.placement, staged, lease, uploads, on_stage)
             on_stage("record")
-            self._record(_loaded_event(manifest, run_id))
+            self._record([_loaded_event(manifest, run_id) for manifest in manifests])
         on_stage("recorded")
-        return rows, months, recounts
+        seconds = time.monotonic() - began
+        rows = sum(manifest.rows_loaded for manifest in manifests)
+        return {
+            manifest.upload: LoadedUpload(
+                staged.of_upload(manifest.upload),
+                staged.months(manifest.upload),
+                recounts,
+                round(seconds * manifest.rows_loaded / rows, 3),
+            )
+            for manifest in manifests
+        }
 
-    def _stage_trips(self, staged: Staging, manifest: Manifest) -> None:
-        source = s3_table(manifest.processed_key, csv_format="CSVWithNames")
+    def _stage_trips(self, tables: Staging, manifests: Sequence[Manifest]) -> None:
+        here = {manifest.upload: self.handovers.find(manifest) for manifest in manifests} if self.handovers else {}
+        tables.take_trips([file for file in here.values() if file])
+        for manifest in manifests:
+            if here.get(manifest.upload):
+                continue
+            self._refuse_other_version(manifest)
+            source = s3_table(manifest.processed_key, csv_format="CSVWithNames")
+            tables.load_trips(source, manifest.upload, manifest.upload_etag)
+
+    def _refuse_other_version(self, manifest: Manifest) -> None:
         written = s3_table(manifest.processed_key, csv_format="One")  # one row, whatever the object holds
         etag = self.engine.value(f"SELECT any(_etag) FROM {written}", settings=S3_SETTINGS)
         if etag.strip('"') != manifest.processed_etag:
             raise WarehouseError(
                 f"{manifest.processed_key} was written after its manifest; process {manifest.upload} again"
             )
-        rows = staged.load_trips(source, manifest.upload, manifest.upload_etag)
-        if rows != manifest.rows_loaded:
-            raise WarehouseError(
-                f"{manifest.processed_key} has {rows:,} rows, its manifest says {manifest.rows_loaded:,}; "
-                f"process {manifest.upload} again"
-            )
 
-    def _recount(self, staged: Staging, upload: str) -> list[ResolutionCheck]:
+    def _recount(self, staged: Staging, uploads: Sequence[str]) -> list[ResolutionCheck]:
         recounts = recount(
             self.engine,
             staged.table(TRIPS),
@@ -112,7 +148,7 @@ class Warehouse:
         )
         if wrong := [check for check in recounts if not check.equal]:
             raise WarehouseError(
-                f"{wrong[0].table} of {upload} at resolution {wrong[0].resolution} differs from a recount "
+                f"{wrong[0].table} of {_named(uploads)} at resolution {wrong[0].resolution} differs from a recount "
                 "of its trips; nothing was loaded. This is a bug in h3_pipeline: please report it."
             )
         return recounts
@@ -126,9 +162,9 @@ class Warehouse:
                 lease.check()  # a publisher whose place was taken finds its staging tables gone
                 raise
 
-    def _record(self, event: history.UploadEvent) -> None:
+    def _record(self, events: Sequence[history.UploadEvent]) -> None:
         # an event twice says the same as once
-        self.engine.repeat(lambda: history.record(self.engine, self.placement, event))
+        self.engine.repeat(lambda: history.record(self.engine, self.placement, events))
 
     def retract(self, upload: str, *, run_id: str = "", on_stage: OnStage = logger.debug) -> int:
         """Take an upload's rows out of every table, and remember that.
@@ -154,14 +190,14 @@ class Warehouse:
                 {"upload": upload},
             )
             # a load that was killed is in the ledger only
-            if not known and not Publications(self.engine, self.placement, upload).any():
+            if not known and not Publications(self.engine, self.placement, [upload]).any():
                 raise WarehouseError(f"{upload} is not in the warehouse; `h3-pipeline status` lists what is")
             rows = self.rows_of(upload)
-            with staging(self.engine, self.placement) as staged:
-                publish(self.engine, self.placement, staged, lease, upload, on_stage)
+            with staging(self.engine, self.placement) as tables:
+                publish(self.engine, self.placement, tables.complete(), lease, [upload], on_stage)
                 on_stage("record")
                 etag = str(known[0][0]) if known else ""
-                self._record(history.UploadEvent(upload=upload, upload_etag=etag, event="retracted", run_id=run_id))
+                self._record([history.UploadEvent(upload=upload, upload_etag=etag, event="retracted", run_id=run_id)])
         on_stage("recorded")
         return rows
 
@@ -183,9 +219,32 @@ class Warehouse:
         )
 
 
-def _totals(staged: Staging) -> tuple[dict[str, int], list[str]]:
-    partitions = {name: staged.partitions(name) for name in (TRIPS, CELL_HOURLY, FLOW_HOURLY)}
-    return {name: sum(rows.values()) for name, rows in partitions.items()}, sorted(partitions[TRIPS])
+def batches(manifests: Iterable[Manifest]) -> Iterator[list[Manifest]]:
+    """Split uploads, in order, into loads of bounded rows and number."""
+    batch: list[Manifest] = []
+    rows = 0
+    for manifest in manifests:
+        if batch and (len(batch) == BATCH_UPLOADS or rows + manifest.rows_loaded > BATCH_ROWS):
+            yield batch
+            batch, rows = [], 0
+        batch.append(manifest)
+        rows += manifest.rows_loaded
+    if batch:
+        yield batch
+
+
+def _named(uploads: Sequence[str]) -> str:
+    return uploads[0] if len(uploads) == 1 else f"{uploads[0]} and {len(uploads) - 1} more"
+
+
+def _refuse_other_rows(staged: Staged, manifests: Sequence[Manifest]) -> None:
+    for manifest in manifests:
+        rows = staged.of_upload(manifest.upload)[TRIPS]
+        if rows != manifest.rows_loaded:
+            raise WarehouseError(
+                f"{manifest.processed_key} has {rows:,} rows, its manifest says {manifest.rows_loaded:,}; "
+                f"process {manifest.upload} again"
+            )
 
 
 def _loaded_event(manifest: Manifest, run_id: str) -> history.UploadEvent:

@@ -1,14 +1,16 @@
 """What is measured of departures: duration, distance and fare, and how each is stored and finished.
 
-Sums are integers of a small unit, quantile states hold each distinct value and its count: both
-give the same number in whatever order rows are added or merged, so a recount is exact.
+Sums are integers of a small unit, and what quantiles are made of are the values themselves: both give the
+same number in whatever order rows are added or merged, so a recount is exact.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 
 from h3_pipeline.sql import literal
 
-QUANTILE = "quantilesExactWeightedInterpolated"
+QUANTILES = "quantilesExactInclusive"
 """Exact, with linear interpolation: the numbers that numpy and pandas give."""
 
 
@@ -19,78 +21,100 @@ class Measure:
     Attributes:
         name: Prefix of its columns.
         value: SQL for a trip's value in its small unit, an integer; used only where `known` holds.
+        value_type: ClickHouse type of a value.
         sum_type: ClickHouse type of the sum.
         known: SQL condition: the trip has it.
-        levels: Quantile levels that are kept; none for no state.
+        levels: Quantile levels that the views give; none where no values are kept.
         description: Of the sum.
     """
 
     name: str
     value: str
+    value_type: str
     sum_type: str
     known: str
     levels: tuple[float, ...]
     description: str
 
-    @property
-    def state_type(self) -> str:
-        """Type of the quantile state; values are kept in the small unit."""
-        return f"AggregateFunction({QUANTILE}({self._levels}), Int64, UInt8)"
-
-    @property
-    def _levels(self) -> str:
-        return ", ".join(str(level) for level in self.levels)
-
-    def columns(self) -> list[str]:
+    def columns(self) -> Iterator[str]:
         """Column definitions in the hourly tables."""
-        columns = [
-            f"{self.name}_sum SimpleAggregateFunction(sum, {self.sum_type}) COMMENT {literal(self.description)}",
-            f"{self.name}_count SimpleAggregateFunction(sum, UInt64) COMMENT 'departures that have it'",
-        ]
-        if self.levels:
-            columns.append(f"{self.name}_quantiles {self.state_type} COMMENT 'distinct values and their counts'")
-        return columns
+        for name, kind, comment in self._columns():
+            function = "groupArrayArray" if kind.startswith("Array") else "sum"
+            yield f"{name} SimpleAggregateFunction({function}, {kind}) COMMENT {literal(comment)}"
 
-    def sums_from_trips(self, condition: str) -> list[str]:
-        """The sum and the count over trips for which ``condition`` holds."""
-        known = f"{condition} AND {self.known}"
-        return [
-            f"sumIf(to{self.sum_type}(assumeNotNull({self.value})), {known}) AS {self.name}_sum",
-            f"countIf({known}) AS {self.name}_count",
-        ]
+    def plain_columns(self) -> Iterator[str]:
+        """Column definitions in a table of groups that are complete."""
+        return (f"{name} {kind}" for name, kind, _ in self._columns())
 
-    def from_trips(self, condition: str) -> list[str]:
-        """All aggregates over trips for which ``condition`` holds."""
-        aggregates = self.sums_from_trips(condition)
-        if self.levels:
-            value = f"toInt64(assumeNotNull({self.value}))"
-            state = f"{QUANTILE}StateIf({self._levels})({value}, 1, {condition} AND {self.known})"
-            aggregates.append(f"{state} AS {self.name}_quantiles")
-        return aggregates
+    def column_names(self) -> Iterator[str]:
+        """Names of its columns."""
+        return (name for name, _, _ in self._columns())
 
-    def from_finer(self) -> list[str]:
-        """Aggregates over rows of a finer resolution (``f``)."""
-        aggregates = [
-            f"sum(f.{self.name}_sum) AS {self.name}_sum",
-            f"sum(f.{self.name}_count) AS {self.name}_count",
-        ]
+    def from_trips(self) -> Iterator[str]:
+        """Its columns as aggregates over trips."""
+        yield f"sumIf({self._of_trip(self.sum_type)}, {self.known}) AS {self.name}_sum"
+        yield f"countIf({self.known}) AS {self.name}_count"
         if self.levels:
-            aggregates.append(f"{QUANTILE}MergeState({self._levels})(f.{self.name}_quantiles) AS {self.name}_quantiles")
-        return aggregates
+            yield f"groupArrayIf({self._of_trip(self.value_type)}, {self.known}) AS {self.name}_values"
+
+    def from_finer(self) -> Iterator[str]:
+        """Its columns as aggregates over groups of a finer resolution (``f``)."""
+        for name, kind, _ in self._columns():
+            function = "groupArrayArray" if kind.startswith("Array") else "sum"
+            yield f"{function}(f.{name}) AS {name}"
+
+    def weight_of_trip(self) -> str:
+        """What one trip adds to the weight of its group: a number that is the same as `weight_of_group` in sum."""
+        value = self._of_trip(self.value_type)
+        weight = f"toUInt64({value}) * {self._factor('sum')} + {self._factor('count')}"
+        if self.levels:
+            weight += f" + intHash64({value}) * {self._factor('values')}"
+        return f"if({self.known}, {weight}, 0)"
+
+    def weight_of_group(self) -> str:
+        """Its part of a group's weight: every number, each times a factor of its own."""
+        weight = (
+            f"toUInt64({self.name}_sum) * {self._factor('sum')} + {self.name}_count * {self._factor('count')}"
+        )
+        if self.levels:
+            hashes = f"arraySum(arrayMap(value -> intHash64(value), {self.name}_values))"
+            weight += f" + {hashes} * {self._factor('values')}"
+        return weight
+
+    def _columns(self) -> Iterator[tuple[str, str, str]]:
+        yield f"{self.name}_sum", self.sum_type, self.description
+        yield f"{self.name}_count", "UInt64", "departures that have it"
+        if self.levels:
+            yield f"{self.name}_values", f"Array({self.value_type})", "the value of each, for quantiles"
+
+    def _of_trip(self, kind: str) -> str:
+        return f"to{kind}(assumeNotNull({self.value}))"
+
+    def _factor(self, column: str) -> int:
+        return weight_factor(f"{self.name}_{column}")
+
+
+def weight_factor(name: str) -> int:
+    """An odd number of 64 bits for each name, so that no two numbers of a group can make up for one another."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8]) | 1
 
 
 DURATION = Measure(
     "duration_s",
     "dateDiff('second', started_at, ended_at)",
+    "UInt32",
     "UInt64",
     "ended_at IS NOT NULL",
     (0.5, 0.9),
     "seconds from departure to arrival",
 )
-DISTANCE = Measure("distance_mm", "round(distance_km * 1e6)", "UInt64", "distance_km IS NOT NULL", (), "millimetres")
+DISTANCE = Measure(
+    "distance_mm", "round(distance_km * 1e6)", "UInt64", "UInt64", "distance_km IS NOT NULL", (), "millimetres"
+)
 FARE = Measure(
     "fare_e4",
     "round(fare_amount * 1e4)",
+    "Int64",
     "Int64",
     "fare_amount IS NOT NULL",
     (0.5,),
@@ -114,8 +138,9 @@ def finished(table: str) -> dict[str, str]:
 
     def quantile(measure: Measure, position: int, unit: int) -> str:
         levels = ", ".join(str(level) for level in measure.levels)
-        merged = f"{QUANTILE}Merge({levels})({table}.{measure.name}_quantiles)"
-        return where_known(measure, f"{merged}[{position}] / {unit}")
+        # an aggregate function over the elements of all arrays
+        quantiles = f"{QUANTILES}Array({levels})({table}.{measure.name}_values)"
+        return where_known(measure, f"{quantiles}[{position}] / {unit}")
 
     return {
         "duration_min_avg": where_known(DURATION, f"{total(DURATION)} / {count(DURATION)} / 60"),

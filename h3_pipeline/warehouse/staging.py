@@ -1,14 +1,17 @@
-"""The staging tables of one upload: its trips and rollups, complete before anything is published."""
+"""The staging tables of a load: its trips and rollups, complete before anything is published."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.errors import WarehouseError
+from h3_pipeline.processing.handover import FILES_AT_ONCE, HANDED_OVER_COLUMNS, batched, handed_over
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS
+from h3_pipeline.warehouse.roll_up import RollUp, ScratchTables
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, LOADED_TABLES, TRIPS, Placement
 from h3_pipeline.warehouse.templates import render_statement
 
@@ -19,12 +22,10 @@ STAGING_PREFIX = "staging_"
 INSERT_SETTINGS = {
     # a file of scattered dates has more months than the default allows in one block
     "max_partitions_per_insert_block": 0,
-    "max_insert_block_size": 262_144,
-    "min_insert_block_size_rows": 262_144,
-    "min_insert_block_size_bytes": 64 * 1024 * 1024,
-    # large groupings go to disk before they take the memory of a small task
-    "max_bytes_before_external_group_by": 250_000_000,
-    "max_bytes_before_external_sort": 250_000_000,
+    # a part for each block: fewer ones to merge later, as large as the memory allows
+    "max_insert_block_size": 524_288,
+    "min_insert_block_size_rows": 524_288,
+    "min_insert_block_size_bytes": 128 * 1024 * 1024,
 }
 _READ_SETTINGS = {
     "input_format_csv_empty_as_default": 1,
@@ -35,7 +36,7 @@ _READ_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """Three tables shaped like those that are published, holding one upload's rows."""
+    """Three tables shaped like those that are published, holding the rows of a few uploads."""
 
     engine: ClickHouse
     placement: Placement
@@ -49,16 +50,13 @@ class Staging:
         """Its name without the database."""
         return f"{STAGING_PREFIX}{name}_{self.suffix}"
 
-    def load_trips(self, source: str, upload: str, upload_etag: str) -> int:
-        """Fill the trips from a clean CSV.
+    def load_trips(self, source: str, upload: str, upload_etag: str) -> None:
+        """Add an upload's trips from its clean CSV.
 
         Args:
             source: Table expression over the CSV.
             upload: Key below ``uploads/``.
             upload_etag: Its version.
-
-        Returns:
-            Number of rows.
         """
         statement = render_statement(
             "load_trips",
@@ -69,26 +67,56 @@ class Staging:
             upload_etag=upload_etag,
         )
         self.engine.command(statement, settings=INSERT_SETTINGS | _READ_SETTINGS)
-        return int(self.engine.value(f"SELECT count() FROM {self.table(TRIPS)}"))
 
-    def roll_up(self, resolutions: tuple[int, ...]) -> None:
-        """Fill the hourly tables from the trips, finest resolution first."""
-        finest, *coarser = sorted(resolutions, reverse=True)
-        for name, suffix in ((CELL_HOURLY, "cells"), (FLOW_HOURLY, "flows")):
-            target = self.table(name)
-            statement = render_statement(
-                f"roll_up_{suffix}", target=target, source=self.table(TRIPS), resolution=finest
+    def take_trips(self, files: Sequence[Path]) -> None:
+        """Add the trips that tasks on this machine handed over (`processing.handover`)."""
+        columns = ", ".join(HANDED_OVER_COLUMNS)
+        for some in batched(files, FILES_AT_ONCE):
+            self.engine.command(
+                f"INSERT INTO {self.table(TRIPS)} ({columns}) SELECT {columns} FROM {handed_over(some)}",
+                settings=INSERT_SETTINGS,
             )
-            self.engine.command(statement, settings=INSERT_SETTINGS)
-            finer = finest
-            for resolution in coarser:
-                statement = render_statement(f"coarsen_{suffix}", target=target, resolution=resolution, finer=finer)
-                self.engine.command(statement, settings=INSERT_SETTINGS)
-                finer = resolution
 
-    def partitions(self, name: str) -> dict[str, int]:
-        """Partition ids of a staging table and their rows."""
-        return partition_rows(self.engine, self.placement.database, self.bare_name(name))
+    def roll_up(self, resolutions: Sequence[int]) -> None:
+        """Fill the hourly tables from the trips."""
+        scratch = ScratchTables(*(self.table(name) for name in ("labels", "cell_groups", "flow_groups")))
+        RollUp(
+            self.engine, self.table(TRIPS), self.table(CELL_HOURLY), self.table(FLOW_HOURLY), scratch, INSERT_SETTINGS
+        ).run(resolutions)
+
+    def complete(self) -> "Staged":
+        """What the tables hold, now that nothing is added any more."""
+        return Staged(self, {name: self.rows(name) for name in LOADED_TABLES})
+
+    def rows(self, name: str) -> dict[str, dict[str, int]]:
+        """Rows of a staging table, by upload and partition id."""
+        found: dict[str, dict[str, int]] = {}
+        for upload, partition, count in self.engine.rows(
+            f"SELECT upload, _partition_id AS partition, count() FROM {self.table(name)} GROUP BY upload, partition"
+        ):
+            found.setdefault(str(upload), {})[str(partition)] = int(count)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Staging tables that are complete.
+
+    Attributes:
+        tables: The tables.
+        rows: Their rows, by table, upload and partition id.
+    """
+
+    tables: Staging
+    rows: Mapping[str, Mapping[str, Mapping[str, int]]]
+
+    def of_upload(self, upload: str) -> dict[str, int]:
+        """Rows of an upload, by table."""
+        return {table: sum(rows.get(upload, {}).values()) for table, rows in self.rows.items()}
+
+    def months(self, upload: str) -> list[str]:
+        """Partitions of ``trips`` that hold rows of an upload."""
+        return sorted(self.rows[TRIPS].get(upload, {}))
 
 
 @contextmanager

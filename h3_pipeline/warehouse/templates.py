@@ -4,6 +4,7 @@ A template sees functions and values of this module, nothing of a user's; values
 upload go through `sql.literal`.
 """
 
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from h3_pipeline.sql import literal
-from h3_pipeline.warehouse.measures import MEASURES, finished
+from h3_pipeline.warehouse.measures import MEASURES, Measure, finished, weight_factor
 
 STATEMENTS = "h3_pipeline.warehouse.statements"
 MIGRATIONS = "h3_pipeline.warehouse.migrations"
+
+LABEL = "cityHash64(region, datasource, utc_offset_minutes, upload)"
+"""The keys of a group that are no place and no time, as one number: grouping by texts takes twice as long."""
 
 
 def render_statement(name: str, **values: Any) -> str:
@@ -46,16 +50,16 @@ def _environment(package: str) -> Environment:
     )
     environment.globals.update(
         literal=literal,
-        measure_columns=_list(column for measure in MEASURES for column in measure.columns()),
-        measures_from_trips=lambda condition: _list(
-            column for measure in MEASURES for column in measure.from_trips(condition)
-        ),
-        sums=", ".join(f"{measure.name}_{kind}" for measure in MEASURES for kind in ("sum", "count")),
-        sums_from_trips=lambda condition: _list(
-            column for measure in MEASURES for column in measure.sums_from_trips(condition)
-        ),
-        measures_from_finer=_list(column for measure in MEASURES for column in measure.from_finer()),
+        label=LABEL,
+        measure_columns=_of_measures(Measure.columns),
+        plain_measure_columns=_of_measures(Measure.plain_columns),
+        measure_names=_of_measures(Measure.column_names),
+        measures_from_trips=_of_measures(Measure.from_trips),
+        measures_from_finer=_of_measures(Measure.from_finer),
         finished_measures=_list(f"{expression} AS {name}" for name, expression in finished("h").items()),
+        weight_factor=weight_factor,
+        weight_of_trip=" + ".join(measure.weight_of_trip() for measure in MEASURES),
+        weight_of_group=" + ".join(measure.weight_of_group() for measure in MEASURES),
     )
     return environment
 
@@ -64,5 +68,9 @@ def _read(package: str, name: str) -> str:
     return resources.files(package).joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _list(parts: Any) -> str:
+def _of_measures(part: Callable[[Measure], Iterable[str]]) -> str:
+    return _list(text for measure in MEASURES for text in part(measure))
+
+
+def _list(parts: Iterable[str]) -> str:
     return ",\n    ".join(parts)

@@ -1,16 +1,13 @@
 {#- A coarser resolution from the next finer one: parents add up exactly. -#}
-INSERT INTO {{ target }}
+INSERT INTO {{ groups }}
 SELECT
-    {{ resolution }} AS resolution,
+    {{ resolution }},
     h3ToParent(f.cell, {{ resolution }}) AS parent,
     f.hour,
-    f.region,
-    f.datasource,
-    f.utc_offset_minutes,
-    f.upload,
-    sum(f.departures) AS departures,
-    sum(f.arrivals) AS arrivals,
+    f.label,
+    sum(f.departures),
+    sum(f.arrivals),
     {{ measures_from_finer }}
-FROM {{ target }} AS f
+FROM {{ groups }} AS f
 WHERE f.resolution = {{ finer }}
-GROUP BY parent, f.hour, f.region, f.datasource, f.utc_offset_minutes, f.upload
+GROUP BY parent, f.hour, f.label

@@ -1,16 +1,13 @@
 {#- A coarser resolution from the next finer one: parents add up exactly. -#}
-INSERT INTO {{ target }}
+INSERT INTO {{ groups }}
 SELECT
-    {{ resolution }} AS resolution,
+    {{ resolution }},
     h3ToParent(f.origin, {{ resolution }}) AS parent_origin,
     h3ToParent(f.destination, {{ resolution }}) AS parent_destination,
     f.hour,
-    f.region,
-    f.datasource,
-    f.utc_offset_minutes,
-    f.upload,
-    sum(f.trips) AS trips,
+    f.label,
+    sum(f.trips),
     {{ measures_from_finer }}
-FROM {{ target }} AS f
+FROM {{ groups }} AS f
 WHERE f.resolution = {{ finer }}
-GROUP BY parent_origin, parent_destination, f.hour, f.region, f.datasource, f.utc_offset_minutes, f.upload
+GROUP BY parent_origin, parent_destination, f.hour, f.label

@@ -1,0 +1,161 @@
+"""Fills the hourly staging tables from the staged trips, a span of time after the other.
+
+Groups are counted in memory, so only so many trips may be counted at once. A group's hour is one of its
+keys: trips cut at full hours never share a group, at whatever resolution, and each group is written once.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.errors import WarehouseError
+from h3_pipeline.sql import literal
+from h3_pipeline.warehouse.templates import render_statement
+
+SPAN_TRIPS = 500_000
+"""Trips that are counted at once, but for those of a single hour; their groups take some 200 MB."""
+
+COUNT_SETTINGS = {
+    # the trips of one hour may be many: large groupings go to disk before they take the memory of a small task
+    "max_bytes_before_external_group_by": 250_000_000,
+    # groups come whole, so there is nothing to add up when they are written: looking for it takes most of the time
+    "optimize_on_insert": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time between two full hours; None is open."""
+
+    begin: datetime | None = None
+    end: datetime | None = None
+
+    def holds(self, column: str) -> str:
+        """SQL condition: the column's instant lies in the span."""
+        conditions = [f"{column} {sign} {_instant(at)}" for sign, at in ((">=", self.begin), ("<", self.end)) if at]
+        return " AND ".join(conditions) or "true"
+
+    @property
+    def departs(self) -> str:
+        """SQL condition: a trip departs in the span."""
+        return self.holds("started_at")
+
+    @property
+    def arrives(self) -> str:
+        """SQL condition: a trip arrives in the span, which it cannot before it departs."""
+        arrives = f"ended_at IS NOT NULL AND {self.holds('ended_at')}"
+        return f"{arrives} AND started_at < {_instant(self.end)}" if self.end else arrives
+
+
+def _instant(at: datetime) -> str:
+    return f"toDateTime({literal(f'{at:%Y-%m-%d %H:%M:%S}')}, 'UTC')"
+
+
+def spans(trips_by_hour: Sequence[tuple[datetime, int]], span_trips: int = SPAN_TRIPS) -> list[Span]:
+    """Cut time so that each span holds few enough trips; the first and the last span are open.
+
+    Args:
+        trips_by_hour: Full hours, ascending, and the trips that depart in each.
+        span_trips: Most trips of a span, unless a single hour has more.
+    """
+    cuts: list[datetime] = []
+    held = 0
+    for hour, trips in trips_by_hour:
+        if held and held + trips > span_trips:
+            cuts.append(hour)
+            held = 0
+        held += trips
+    edges = [None, *cuts, None]
+    return [Span(begin, end) for begin, end in zip(edges, edges[1:], strict=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchTables:
+    """Qualified names of three tables in memory that exist while groups are counted."""
+
+    labels: str
+    cell_groups: str
+    flow_groups: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollUp:
+    """Counts one set of staged trips into two hourly tables.
+
+    Attributes:
+        engine: The warehouse.
+        trips: Qualified name of the staged trips.
+        cell_hourly: Qualified name of the table to fill.
+        flow_hourly: Likewise.
+        scratch: Names of tables that do not exist yet.
+        settings: Engine settings of every insert.
+    """
+
+    engine: ClickHouse
+    trips: str
+    cell_hourly: str
+    flow_hourly: str
+    scratch: ScratchTables
+    settings: dict[str, int]
+
+    def run(self, resolutions: Sequence[int]) -> None:
+        """Fill both tables at every resolution.
+
+        Args:
+            resolutions: H3 resolutions, each no finer than the trips' cells.
+        """
+        hours = self.engine.rows(
+            f"SELECT toStartOfHour(started_at) AS hour, count() FROM {self.trips} GROUP BY hour ORDER BY hour"
+        )
+        ordered = sorted(resolutions, reverse=True)
+        with self._scratch_tables():
+            for span in spans([(hour, int(trips)) for hour, trips in hours]):
+                self._label(span)
+                self._count("cells", self.scratch.cell_groups, self.cell_hourly, span, ordered)
+                self._count("flows", self.scratch.flow_groups, self.flow_hourly, span, ordered)
+
+    def _label(self, span: Span) -> None:
+        labels = self.scratch.labels
+        self.engine.command(f"TRUNCATE TABLE {labels}")
+        self._insert("label_trips", labels=labels, trips=self.trips, departs=span.departs, arrives=span.arrives)
+        known, different = self.engine.rows(f"SELECT count(), uniqExact(label) FROM {labels}")[0]
+        if known != different:
+            raise WarehouseError(
+                "Two regions or datasources of the upload have the same hash; nothing was loaded. "
+                "Rename one of them in the feed, and please report this."
+            )
+
+    def _count(self, kind: str, groups: str, target: str, span: Span, resolutions: Sequence[int]) -> None:
+        self.engine.command(f"TRUNCATE TABLE {groups}")
+        finest, *coarser = resolutions
+        self._insert(
+            f"count_{kind}",
+            groups=groups,
+            trips=self.trips,
+            resolution=finest,
+            departs=span.departs,
+            arrives=span.arrives,
+        )
+        finer = finest
+        for resolution in coarser:
+            self._insert(f"coarsen_{kind}", groups=groups, resolution=resolution, finer=finer)
+            finer = resolution
+        self._insert(f"write_{kind}", target=target, groups=groups, labels=self.scratch.labels)
+        self.engine.command(f"TRUNCATE TABLE {groups}")
+
+    def _insert(self, statement: str, **values: object) -> None:
+        self.engine.command(render_statement(statement, **values), settings=self.settings | COUNT_SETTINGS)
+
+    @contextmanager
+    def _scratch_tables(self) -> Iterator[None]:
+        scratch = self.scratch
+        self.engine.command(render_statement("create_labels", labels=scratch.labels))
+        self.engine.command(render_statement("create_cell_groups", groups=scratch.cell_groups))
+        self.engine.command(render_statement("create_flow_groups", groups=scratch.flow_groups))
+        try:
+            yield
+        finally:
+            for table in (scratch.labels, scratch.cell_groups, scratch.flow_groups):
+                self.engine.command(f"DROP TABLE IF EXISTS {table} SYNC", repeatable=True)

@@ -1,0 +1,10 @@
+{#- What each label stands for. -#}
+CREATE TABLE {{ labels }}
+(
+    label UInt64,
+    region LowCardinality(String),
+    datasource LowCardinality(String),
+    utc_offset_minutes Int16,
+    upload LowCardinality(String)
+)
+ENGINE = Memory
