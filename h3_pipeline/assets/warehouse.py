@@ -5,7 +5,8 @@ are reported upload by upload. Uploads that were refused, here or before, fail t
 so that their partitions fail with it and the others stand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from dagster import (
     AssetCheckResult,
@@ -38,11 +39,15 @@ from h3_pipeline.telemetry.context import doing
 from h3_pipeline.telemetry.stages import StageClock
 from h3_pipeline.telemetry.tracing import span
 from h3_pipeline.warehouse import history
-from h3_pipeline.warehouse.loading import LoadedUpload, Warehouse
+from h3_pipeline.warehouse.loading import LoadedUpload, Warehouse, batches, named
+from h3_pipeline.warehouse.reconcile import ResolutionCheck
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, LOADED_TABLES, TRIPS
 
 POOL = "warehouse"
 """Dagster pool with one slot: one run at a time publishes."""
+
+PICTURES = 20
+"""Uploads of a run whose departures are drawn; a picture costs as much as loading a small upload does."""
 
 SENSOR_TAG = "dagster/sensor_name"
 """Dagster's tag of a run that a sensor asked for; a repeated run keeps it."""
@@ -105,36 +110,56 @@ SENSOR_TAG = "dagster/sensor_name"
 def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[AssetCheckResult]:
     """Load every upload of the run that was accepted."""
     loaded: dict[str, LoadedUpload] = {}
-    refused: dict[str, str] = {}
+    recounts: list[ResolutionCheck] = []
     measured.admit_feeds(pipeline.catalog())
     with pipeline.bucket() as bucket, pipeline.warehouse(bucket) as warehouse:
-        retracted = _not_for_the_sensor(context, warehouse)
-        for partition in context.partition_keys:
-            key = prefixes.key_of_partition(partition)
-            refusal = bucket.read_json(prefixes.refusal_object(key))
-            if refusal is not None:
-                refused[key] = refusal["error"]
-                history.record(warehouse.engine, warehouse.placement, _refused_event(key, refusal, context.run.run_id))
-                continue
-            manifest = _manifest(bucket, key)
-            if retracted.get(key) == manifest.upload_etag:
-                context.log.warning(
-                    "%s was retracted in this version, so the sensor does not load it; `h3-pipeline ingest` does", key
-                )
-                continue
+        accepted, refusals = _verdicts(context, bucket, warehouse)
+        refused = {key: refusal["error"] for key, refusal in refusals.items()}
+        history.record(
+            warehouse.engine,
+            warehouse.placement,
+            [_refused_event(key, refusal, context.run.run_id) for key, refusal in refusals.items()],
+        )
+        for batch in batches(accepted):
             clock = StageClock(context.log.debug)
-            with doing(upload=key), span("load upload"):
-                result = warehouse.load(manifest, run_id=context.run.run_id, on_stage=clock)
+            with doing(upload=named([manifest.upload for manifest in batch])), span("load uploads"):
+                together = warehouse.load_all(batch, run_id=context.run.run_id, on_stage=clock)
             clock.stop()
-            measured.upload_loaded(manifest, bucket)
-            loaded[key] = result
-            _report(context, partition, manifest, result, _picture(context, warehouse, key, result))
+            recounts += together[batch[0].upload].recounts
+            for manifest in batch:
+                measured.upload_loaded(manifest, bucket)
+                picture = _picture(context, warehouse, manifest.upload, together) if len(loaded) < PICTURES else {}
+                loaded[manifest.upload] = together[manifest.upload]
+                _report(context, manifest, together[manifest.upload], picture)
         if loaded:
             yield _check_conservation(warehouse, loaded)
-            yield _check_recounts(CELL_HOURLY, loaded)
-            yield _check_recounts(FLOW_HOURLY, loaded)
+            yield _check_recounts(CELL_HOURLY, recounts)
+            yield _check_recounts(FLOW_HOURLY, recounts)
     if refused:
         raise _failure(refused, len(context.partition_keys))
+
+
+def _verdicts(
+    context: AssetExecutionContext, bucket: Bucket, warehouse: Warehouse
+) -> tuple[list[Manifest], dict[str, dict[str, Any]]]:
+    """Manifests of the uploads to load, and the refusals of the others, by upload."""
+    retracted = _not_for_the_sensor(context, warehouse)
+    manifests: list[Manifest] = []
+    refusals: dict[str, dict[str, Any]] = {}
+    for partition in context.partition_keys:
+        key = prefixes.key_of_partition(partition)
+        refusal = bucket.read_json(prefixes.refusal_object(key))
+        if refusal is not None:
+            refusals[key] = refusal
+            continue
+        manifest = _manifest(bucket, key)
+        if retracted.get(key) == manifest.upload_etag:
+            context.log.warning(
+                "%s was retracted in this version, so the sensor does not load it; `h3-pipeline ingest` does", key
+            )
+            continue
+        manifests.append(manifest)
+    return manifests, refusals
 
 
 def _not_for_the_sensor(context: AssetExecutionContext, warehouse: Warehouse) -> dict[str, str]:
@@ -154,9 +179,11 @@ def _manifest(bucket: Bucket, key: str) -> Manifest:
     return Manifest.from_json(document)
 
 
-def _picture(context: AssetExecutionContext, warehouse: Warehouse, key: str, result: LoadedUpload) -> Metadata:
+def _picture(
+    context: AssetExecutionContext, warehouse: Warehouse, key: str, loaded: Mapping[str, LoadedUpload]
+) -> Metadata:
     try:
-        return {"picture": departures_picture(warehouse, key, result)}
+        return {"picture": departures_picture(warehouse, key, loaded[key])}
     except Exception:
         # the upload is loaded: nothing that only adorns its report may fail it
         context.log.warning("no picture of %s", key, exc_info=True)
@@ -164,8 +191,9 @@ def _picture(context: AssetExecutionContext, warehouse: Warehouse, key: str, res
 
 
 def _report(
-    context: AssetExecutionContext, partition: str, manifest: Manifest, result: LoadedUpload, picture: Metadata
+    context: AssetExecutionContext, manifest: Manifest, result: LoadedUpload, picture: Metadata
 ) -> None:
+    partition = prefixes.partition_key(manifest.upload)
     for table in LOADED_TABLES:
         context.log_event(
             AssetMaterialization(
@@ -178,11 +206,10 @@ def _report(
 
 
 def _check_conservation(warehouse: Warehouse, loaded: dict[str, LoadedUpload]) -> AssetCheckResult:
-    differing = []
-    for key, result in loaded.items():
-        found = warehouse.rows_of(key, months=result.months)
-        if found != result.rows[TRIPS]:
-            differing.append(TableRecord({"upload": key, "staged": result.rows[TRIPS], "in trips": found}))
+    differing = [
+        TableRecord({"upload": key, "staged": loaded[key].rows[TRIPS], "in trips": found})
+        for key, found in warehouse.differing_rows(loaded).items()
+    ]
     return AssetCheckResult(
         asset_key=TRIPS,
         check_name="rows_are_conserved",
@@ -195,8 +222,8 @@ def _check_conservation(warehouse: Warehouse, loaded: dict[str, LoadedUpload]) -
     )
 
 
-def _check_recounts(table: str, loaded: dict[str, LoadedUpload]) -> AssetCheckResult:
-    checks = [check for result in loaded.values() for check in result.recounts if check.table == table]
+def _check_recounts(table: str, recounts: Sequence[ResolutionCheck]) -> AssetCheckResult:
+    checks = [check for check in recounts if check.table == table]
     resolutions = sorted({check.resolution for check in checks}, reverse=True)
     summary = []
     for resolution in resolutions:

@@ -13,7 +13,7 @@ from h3_pipeline.processing.manifest import Counts
 from h3_pipeline.sql import identifier, literal
 from h3_pipeline.storage.named_collection import S3_SETTINGS
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS
-from h3_pipeline.trips.rules import REASONS, WARNINGS
+from h3_pipeline.trips.rules import REASON_CODES, WARNINGS
 from h3_pipeline.trips.select import JUDGED_COLUMNS, Reading, judged_trips, read_settings
 from h3_pipeline.trips.upload import UploadDescription
 
@@ -85,7 +85,7 @@ class JudgedRecords:
 
     def scan(self) -> Judgement:
         """Count everything, in one pass."""
-        reasons = list(dict.fromkeys(rule.code for rule in REASONS))
+        reasons = REASON_CODES[1:]
         by_reason = ", ".join(f"countIf(reason = '{code}') AS reason_{i}" for i, code in enumerate(reasons))
         by_warning = ", ".join(f"countIf(bitTest(warnings, {i})) AS warning_{i}" for i in range(len(WARNINGS)))
         found = self._engine.records(
@@ -142,7 +142,7 @@ class JudgedRecords:
         there = "arrayMap(f -> assumeNotNull(f), arrayFilter(f -> f IS NOT NULL, fields))"
         fields = f"arrayMap(field -> if({needs_quotes}, {quoted}, field), {there})"
         text = f"if(empty(fields), line, arrayStringConcat({fields}, {literal(delimiter)}))"
-        return self._numbered(f"row_number, reason, {text} AS raw", "reason != ''", blank_lines_inside)
+        return self._numbered(f"row_number, toString(reason) AS reason, {text} AS raw", "reason != ''", blank_lines_inside)
 
     def sample(self, size: int, rows: int) -> Sequence[dict[str, Any]]:
         """A few loaded rows from all over the file, the same ones each time.
@@ -154,7 +154,7 @@ class JudgedRecords:
         return self._engine.records(
             f"SELECT {', '.join(name for name in PROCESSED_COLUMNS if name != 'row_number')} FROM {self.table} "
             f"WHERE {_LOADED} AND record IN (SELECT record FROM {self.table} WHERE {_LOADED} "
-            f"AND cityHash64(record) % {max(rows // size, 1)} = 0 ORDER BY cityHash64(record) LIMIT {int(size)}) "
+            f"AND cityHash64(record) % {max(rows // (2 * size), 1)} = 0 ORDER BY cityHash64(record) LIMIT {int(size)}) "
             "ORDER BY cityHash64(record)"
         )
 

@@ -1,11 +1,15 @@
 """SQL for coordinates: texts or WKT points to degrees, and degrees to H3 cells."""
 
 from h3_pipeline.sql import literal
+from h3_pipeline.trips.codes import one_of
 from h3_pipeline.trips.times import Stage
 
 _POINT_PATTERN = literal(r"^(?i)POINT\s*\(\s*[^\s()]+\s+[^\s()]+\s*\)$")
 _EMPTY_POINT_PATTERN = literal(r"^(?i)POINT\s+EMPTY$")
 _INSIDE_PARENTHESES_PATTERN = literal(r"\(([^()]*)\)")
+
+FAULTS = ("", "missing", "invalid", "out_of_range", "null_island")
+"""What may be wrong with coordinates."""
 
 
 def split_point_stages(end: str) -> list[Stage]:
@@ -31,18 +35,22 @@ def split_point_stages(end: str) -> list[Stage]:
 def degree_stages(end: str) -> list[Stage]:
     """Stages that judge ``{end}_lat_text`` and ``{end}_lng_text``.
 
-    Adds ``{end}_lat_read`` and ``{end}_lng_read`` (Nullable(Float64)) and ``{end}_fault``: ``''``
-    for usable coordinates, else ``missing``, ``invalid``, ``out_of_range`` or ``null_island``.
+    Adds ``{end}_lat_read`` and ``{end}_lng_read`` (Nullable(Float64)) and ``{end}_fault``: one of `FAULTS`,
+    ``''`` for usable coordinates.
     """
     lat, lng = f"{end}_lat_read", f"{end}_lng_read"
     return [
         {lat: f"toFloat64OrNull({end}_lat_text)", lng: f"toFloat64OrNull({end}_lng_text)"},
         {
-            f"{end}_fault": "multiIf("
-            f"{end}_lat_text = '' OR {end}_lng_text = '', 'missing', "
-            f"NOT (isFinite(ifNull({lat}, nan)) AND isFinite(ifNull({lng}, nan))), 'invalid', "
-            f"abs({lat}) > 90 OR abs({lng}) > 180, 'out_of_range', "
-            f"{lat} = 0 AND {lng} = 0, 'null_island', '')"
+            f"{end}_fault": one_of(
+                FAULTS,
+                {
+                    "missing": f"{end}_lat_text = '' OR {end}_lng_text = ''",
+                    "invalid": f"NOT (isFinite(ifNull({lat}, nan)) AND isFinite(ifNull({lng}, nan)))",
+                    "out_of_range": f"abs({lat}) > 90 OR abs({lng}) > 180",
+                    "null_island": f"{lat} = 0 AND {lng} = 0",
+                }.items(),
+            )
         },
     ]
 

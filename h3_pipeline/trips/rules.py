@@ -7,7 +7,7 @@ may carry any number of warnings. Codes are a contract: manifests, metadata and 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from h3_pipeline.sql import literal
+from h3_pipeline.trips.codes import one_of
 from h3_pipeline.trips.times import MAX_TIMESTAMP
 
 
@@ -97,10 +97,13 @@ WARNINGS: tuple[Rule, ...] = (
 """What may be noted about a row that is loaded; a row's warnings are bits in this order."""
 
 
+REASON_CODES = ("", *dict.fromkeys(rule.code for rule in REASONS))
+"""What the reason of a row can be; ``''`` for one that is loaded."""
+
+
 def reason_expression() -> str:
-    """SQL for a row's reason: its code, or ``''`` for a row that is loaded."""
-    cases = ", ".join(f"({rule.condition}), {literal(rule.code)}" for rule in REASONS)
-    return f"multiIf({cases}, '')"
+    """SQL for a row's reason, one of `REASON_CODES`; a blank line has none."""
+    return one_of(REASON_CODES, [("", "blank"), *((rule.code, rule.condition) for rule in REASONS)])
 
 
 def warnings_expression(mapped: Collection[str]) -> str:

@@ -12,17 +12,18 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from h3_pipeline.sql import literal
+from h3_pipeline.trips.codes import enum_type
 from h3_pipeline.trips.columns import TRIP_COLUMNS
 from h3_pipeline.trips.places import cell, degree_stages, split_point_stages
-from h3_pipeline.trips.rules import reason_expression, warnings_expression
+from h3_pipeline.trips.rules import REASON_CODES, reason_expression, warnings_expression
 from h3_pipeline.trips.times import MAX_TIMESTAMP, Stage, instant_stages
 from h3_pipeline.trips.upload import UploadDescription
 
 SURPLUS_FIELDS = 8
 """Fields beyond the header's width that are looked at; filled ones make `wrong_column_count`."""
 
-MISSING_TOKENS = ("", r"\N", "NULL", "null")
-"""Texts that mean that a value is not there."""
+MISSING_TOKENS = (r"\N", "NULL", "null")
+"""Texts that mean that a value is not there, as an empty one does."""
 
 TEXT_FAULT_NUL, TEXT_FAULT_ENCODING = 1, 2
 """Values of ``text_fault``: a NUL byte, or bytes that are not UTF-8, somewhere in the record."""
@@ -48,7 +49,7 @@ READ_SETTINGS: Mapping[str, int | str] = {
 JUDGED_COLUMNS: tuple[tuple[str, str], ...] = (
     ("record", "UInt64"),
     ("blank", "UInt8"),
-    ("reason", "LowCardinality(String)"),
+    ("reason", enum_type(REASON_CODES)),
     ("warnings", "UInt32"),
     ("text_fault", "UInt8"),
     ("spans_lines", "UInt8"),
@@ -125,17 +126,18 @@ def _read_lines(upload: UploadDescription, source: str) -> str:
     """Subquery that cuts each line at its delimiters, as the parser does where there are no quotes."""
     width = len(upload.column_names)
     delimiter = literal(upload.delimiter)
-    padding = literal("".join(sorted({" ", "\t"} - {upload.delimiter})))
+    # the parser takes tabs around a field away, too
+    tabs = "" if upload.delimiter == "\t" else " OR position(text, '\\t') > 0"
     positions = {0, *upload.columns.values()}
-    blank = "empty(c0)" if width == 1 else "parts_there = 1 AND empty(c0)"
-    fields = ", ".join(f"trimBoth(parts[{position + 1}], {padding}) AS c{position}" for position in sorted(positions))
+    first = "trimBoth(c0) = ''"
+    fields = ", ".join(f"parts[{position + 1}] AS c{position}" for position in sorted(positions))
     return f"""(
         SELECT record, text AS record_text, {fields},
                length(parts) AS parts_there,
-               {blank} AS blank,
+               {first if width == 1 else f"parts_there = 1 AND {first}"} AS blank,
                parts_there < {width} AS too_short,
                notEmpty(trimBoth(arrayStringConcat(arraySlice(parts, {width + 1})), ' \\t')) AS surplus,
-               position(text, '"') > 0 OR position(text, '\\r') > 0 AS needs_parser,
+               position(text, '"') > 0 OR position(text, '\\r') > 0{tabs} AS needs_parser,
                CAST([], 'Array(Nullable(String))') AS record_fields,
                text AS record_line
         FROM (
@@ -194,7 +196,7 @@ def _stages(upload: UploadDescription, resolution: int) -> Iterable[Stage]:
     yield {
         "ended_at_usable": f"ifNull(ended_at_utc BETWEEN 0 AND {MAX_TIMESTAMP}, false)",
     }
-    yield {"reason": f"if(blank, '', {reason_expression()})"}
+    yield {"reason": reason_expression()}
     yield {
         "warnings": f"if(blank OR reason != '', 0, {warnings_expression(_mapped(upload))})",
         "origin_h3": cell("origin_lat_read", "origin_lng_read", "reason = '' AND NOT blank", resolution),
@@ -215,7 +217,6 @@ def _mapped(upload: UploadDescription) -> set[str]:
 
 def _texts(upload: UploadDescription) -> dict[str, str]:
     """``{column}_text`` for every text that a later stage looks at; ``''`` where it is not there."""
-    missing = ", ".join(literal(token) for token in MISSING_TOKENS)
     texts = {}
     for column in _TEXT_COLUMNS:
         position = upload.columns.get(column)
@@ -229,7 +230,8 @@ def _texts(upload: UploadDescription) -> dict[str, str]:
             marked = f"record = 0 AND startsWith({text}, '\\xEF\\xBB\\xBF')"
             text = f"if({marked}, trimBoth(substring({text}, 4), '\"'), {text})"
         trimmed = f"trimBoth({text})"
-        texts[f"{column}_text"] = f"if({trimmed} IN ({missing}), '', {trimmed})"
+        missing = " OR ".join(f"{trimmed} = {literal(token)}" for token in MISSING_TOKENS)
+        texts[f"{column}_text"] = f"if({missing}, '', {trimmed})"
     return texts
 
 

@@ -44,6 +44,8 @@ class UploadEvent:
 
 def record(engine: ClickHouse, placement: Placement, events: Sequence[UploadEvent]) -> None:
     """Write events; what they tell of is complete by now."""
+    if not events:
+        return
     columns = {
         "String": ("upload", "upload_etag", "event", "feed", "message", "run_id"),
         "Nullable(UInt64)": ("rows_in",),

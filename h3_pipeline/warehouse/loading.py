@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,11 +13,12 @@ from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.storage.named_collection import S3_SETTINGS, s3_table
 from h3_pipeline.warehouse import history
 from h3_pipeline.warehouse.lock import Lease, ProcessLock, PublishLock
+from h3_pipeline.warehouse.publications import TABLE as LEDGER
 from h3_pipeline.warehouse.publications import Publications
 from h3_pipeline.warehouse.publish import OnStage, publish
 from h3_pipeline.warehouse.reconcile import ResolutionCheck, recount
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, TRIPS, Placement
-from h3_pipeline.warehouse.staging import Staged, Staging, staging
+from h3_pipeline.warehouse.staging import Staged, Staging, partition_rows, staging
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Warehouse:
         """One try: from empty staging tables to the entries in the history."""
         began = time.monotonic()
         uploads = [manifest.upload for manifest in manifests]
-        with self._publishing(f"loading {_named(uploads)}") as lease, staging(self.engine, self.placement) as tables:
+        with self._publishing(f"loading {named(uploads)}") as lease, staging(self.engine, self.placement) as tables:
             on_stage("stage")
             self._stage_trips(tables, manifests)
             on_stage("roll up")
@@ -148,7 +149,7 @@ class Warehouse:
         )
         if wrong := [check for check in recounts if not check.equal]:
             raise WarehouseError(
-                f"{wrong[0].table} of {_named(uploads)} at resolution {wrong[0].resolution} differs from a recount "
+                f"{wrong[0].table} of {named(uploads)} at resolution {wrong[0].resolution} differs from a recount "
                 "of its trips; nothing was loaded. This is a bug in h3_pipeline: please report it."
             )
         return recounts
@@ -201,6 +202,29 @@ class Warehouse:
         on_stage("recorded")
         return rows
 
+    def differing_rows(self, loaded: Mapping[str, LoadedUpload]) -> dict[str, int]:
+        """Uploads whose rows in ``trips`` are not those that were loaded, and how many there are.
+
+        A month is right if its rows are as many as the ledger says that all uploads have there, which costs the
+        same whatever the month holds. Only where it is not, or where a load was killed half-way, are the rows counted.
+        """
+        months = {month for upload in loaded.values() for month in upload.months}
+        noted = self.engine.rows(
+            f"SELECT partition_id, sum(rows), countIf(state = 'intended') FROM {self.placement.table(LEDGER)} FINAL "
+            "WHERE table_name = {table:String} AND partition_id IN {months:Array(String)} AND state != 'withdrawn' "
+            "GROUP BY partition_id",
+            {"table": TRIPS, "months": sorted(months)},
+        )
+        held = partition_rows(self.engine, self.placement.database, TRIPS)
+        right = {str(month) for month, rows, unsettled in noted if not unsettled and held.get(str(month)) == int(rows)}
+        differing = {}
+        for upload, result in loaded.items():
+            if not right.issuperset(result.months):
+                found = self.rows_of(upload, months=result.months)
+                if found != result.rows[TRIPS]:
+                    differing[upload] = found
+        return differing
+
     def rows_of(self, upload: str, *, months: Sequence[str] | None = None) -> int:
         """Rows of an upload in ``trips``.
 
@@ -233,7 +257,8 @@ def batches(manifests: Iterable[Manifest]) -> Iterator[list[Manifest]]:
         yield batch
 
 
-def _named(uploads: Sequence[str]) -> str:
+def named(uploads: Sequence[str]) -> str:
+    """Uploads in a few words."""
     return uploads[0] if len(uploads) == 1 else f"{uploads[0]} and {len(uploads) - 1} more"
 
 

@@ -12,7 +12,7 @@ from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.feeds.describe import describe_upload
 from h3_pipeline.sql import literal
 from h3_pipeline.trips.rules import WARNINGS
-from h3_pipeline.trips.select import judged_trips, read_settings, structure
+from h3_pipeline.trips.select import LINE_STRUCTURE, Reading, judged_trips, read_settings, structure
 from h3_pipeline_tests.engine import PLAN_LITTLE
 
 
@@ -27,21 +27,31 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
         yield opened
 
 
-@pytest.fixture
-def judge(engine: ClickHouse, tmp_path: Path) -> Judge:
-    """Judges a CSV text, blank lines left out; the warnings are a set of codes."""
+@pytest.fixture(params=list(Reading))
+def judge(engine: ClickHouse, tmp_path: Path, request: pytest.FixtureRequest) -> Judge:
+    """Judges a CSV text, blank lines left out; the warnings are a set of codes, the fields those of a refused record.
+
+    Read in both ways, unless the text has lines that cannot be read as records.
+    """
 
     def run(text: str | bytes, *, feeds: str | None = None) -> list[dict[str, Any]]:
         content = text.encode() if isinstance(text, str) else text
         upload = describe_upload("trips.csv", content, FeedCatalog.load(feeds), complete=True)
         file = tmp_path / "trips.csv"
         file.write_bytes(content)
-        source = f"file({literal(str(file))}, 'CSV', {literal(structure(upload))}, 'none')"
-        select = f"SELECT * FROM ({judged_trips(upload, source, 10)}) WHERE NOT blank ORDER BY record"
+        reading = request.param if "\t" not in content.decode() and not upload.quoted else Reading.FIELDS
+        formats = {Reading.LINES: ("LineAsString", LINE_STRUCTURE), Reading.FIELDS: ("CSV", structure(upload))}
+        name, columns = formats[reading]
+        source = f"file({literal(str(file))}, {literal(name)}, {literal(columns)}, 'none')"
+        judged = judged_trips(upload, source, 10, reading)
+        select = f"SELECT * FROM ({judged}) WHERE NOT blank ORDER BY record"
         records = engine.records(select, settings={**read_settings(upload), **PLAN_LITTLE})
         for record in records:
             bits = record["warnings"]
             record["warnings"] = {rule.code for i, rule in enumerate(WARNINGS) if bits >> i & 1}
+            if reading is Reading.LINES:
+                assert not record["needs_parser"]
+                record["fields"] = record["line"].split(upload.delimiter) if record["reason"] else []
         return records
 
     return run
