@@ -190,9 +190,7 @@ def _picture(
         return {}
 
 
-def _report(
-    context: AssetExecutionContext, manifest: Manifest, result: LoadedUpload, picture: Metadata
-) -> None:
+def _report(context: AssetExecutionContext, manifest: Manifest, result: LoadedUpload, picture: Metadata) -> None:
     partition = prefixes.partition_key(manifest.upload)
     for table in LOADED_TABLES:
         context.log_event(

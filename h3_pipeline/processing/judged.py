@@ -142,7 +142,9 @@ class JudgedRecords:
         there = "arrayMap(f -> assumeNotNull(f), arrayFilter(f -> f IS NOT NULL, fields))"
         fields = f"arrayMap(field -> if({needs_quotes}, {quoted}, field), {there})"
         text = f"if(empty(fields), line, arrayStringConcat({fields}, {literal(delimiter)}))"
-        return self._numbered(f"row_number, toString(reason) AS reason, {text} AS raw", "reason != ''", blank_lines_inside)
+        return self._numbered(
+            f"row_number, toString(reason) AS reason, {text} AS raw", "reason != ''", blank_lines_inside
+        )
 
     def sample(self, size: int, rows: int) -> Sequence[dict[str, Any]]:
         """A few loaded rows from all over the file, the same ones each time.

@@ -35,8 +35,9 @@ def split_point_stages(end: str) -> list[Stage]:
 def degree_stages(end: str) -> list[Stage]:
     """Stages that judge ``{end}_lat_text`` and ``{end}_lng_text``.
 
-    Adds ``{end}_lat_read`` and ``{end}_lng_read`` (Nullable(Float64)) and ``{end}_fault``: one of `FAULTS`,
-    ``''`` for usable coordinates.
+    Adds ``{end}_lat_read`` and ``{end}_lng_read`` (Nullable(Float64)), ``{end}_fault``: one of `FAULTS`,
+    ``''`` for usable coordinates, and ``{end}_lat_safe`` and ``{end}_lng_safe`` (Float64): the coordinates,
+    0 unless they are usable.
     """
     lat, lng = f"{end}_lat_read", f"{end}_lng_read"
     return [
@@ -52,16 +53,16 @@ def degree_stages(end: str) -> list[Stage]:
                 }.items(),
             )
         },
+        {
+            f"{end}_lat_safe": f"if({end}_fault = '', assumeNotNull({lat}), 0.)",
+            f"{end}_lng_safe": f"if({end}_fault = '', assumeNotNull({lng}), 0.)",
+        },
     ]
 
 
-def cell(lat: str, lng: str, usable: str, resolution: int) -> str:
-    """H3 cell (UInt64) of a point, 0 where the condition ``usable`` does not hold.
+def cell(lat: str, lng: str, resolution: int) -> str:
+    """H3 cell (UInt64) of a point; the coordinates must be finite and in range.
 
-    ``geoToH3`` takes (lat, lng), which the client proves when it connects. It never sees
-    coordinates that are not usable: the engine may evaluate both branches of an ``if``.
+    ``geoToH3`` takes (lat, lng), which the client proves when it connects.
     """
-    return (
-        f"if({usable}, geoToH3(if({usable}, assumeNotNull({lat}), 0.),"
-        f" if({usable}, assumeNotNull({lng}), 0.), {resolution}), 0)"
-    )
+    return f"geoToH3({lat}, {lng}, {resolution})"

@@ -4,8 +4,8 @@ It reads fields as texts and adds columns in stages, one subquery a stage. It is
 the task engine runs it.
 
 There are two ways to read. Most files have no quotes: there a line is a record, and is cut at its delimiters
-(`Reading.LINES`). It takes half the time, on all cores. A file with quotes takes the engine's parser (`Reading.FIELDS`).
-Nobody needs to know beforehand: every record says whether it `needs_parser`.
+(`Reading.LINES`). It takes half the time, on all cores. A file with quotes takes the engine's parser
+(`Reading.FIELDS`). Nobody needs to know beforehand: every record says whether it `needs_parser`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -112,11 +112,12 @@ def judged_trips(upload: UploadDescription, source: str, resolution: int, readin
 
 
 _FINAL = {
+    "line": "refused_line",
     "started_at": f"toDateTime(toUInt32(least(greatest(ifNull(started_at_utc, 0), 0), {MAX_TIMESTAMP})), 'UTC')",
     "ended_at": "if(ended_at_usable, toDateTime(toUInt32(assumeNotNull(ended_at_utc)), 'UTC'), NULL)",
     "utc_offset_minutes": "toInt16(intDiv(ifNull(started_at_offset, 0), 60))",
-    "origin_lat": "if(origin_fault = '', assumeNotNull(origin_lat_read), 0.)",
-    "origin_lng": "if(origin_fault = '', assumeNotNull(origin_lng_read), 0.)",
+    "origin_lat": "origin_lat_safe",
+    "origin_lng": "origin_lng_safe",
     "destination_lat": "if(destination_fault = '', destination_lat_read, NULL)",
     "destination_lng": "if(destination_fault = '', destination_lng_read, NULL)",
 }
@@ -125,28 +126,33 @@ _FINAL = {
 def _read_lines(upload: UploadDescription, source: str) -> str:
     """Subquery that cuts each line at its delimiters, as the parser does where there are no quotes."""
     width = len(upload.column_names)
-    delimiter = literal(upload.delimiter)
-    # the parser takes tabs around a field away, too
-    tabs = "" if upload.delimiter == "\t" else " OR position(text, '\\t') > 0"
-    positions = {0, *upload.columns.values()}
-    first = "trimBoth(c0) = ''"
-    fields = ", ".join(f"parts[{position + 1}] AS c{position}" for position in sorted(positions))
+    # a line that ends in CRLF keeps its CR, in whatever its last field is
+    fields = ", ".join(
+        f"{_without_return(f'parts[{position + 1}]', position, width)} AS c{position}"
+        for position in sorted({0, *upload.columns.values()})
+    )
+    first = "trimBoth(parts[1], ' \\r') = ''"
+    return_inside = "position(line, '\\r') NOT IN (0, length(line))"
+    # the parser takes tabs around a field away
+    tabs = "" if upload.delimiter == "\t" else " OR position(line, '\\t') > 0"
     return f"""(
-        SELECT record, text AS record_text, {fields},
+        SELECT record, line, line AS record_text, {fields},
                length(parts) AS parts_there,
                {first if width == 1 else f"parts_there = 1 AND {first}"} AS blank,
                parts_there < {width} AS too_short,
-               notEmpty(trimBoth(arrayStringConcat(arraySlice(parts, {width + 1})), ' \\t')) AS surplus,
-               position(text, '"') > 0 OR position(text, '\\r') > 0{tabs} AS needs_parser,
-               CAST([], 'Array(Nullable(String))') AS record_fields,
-               text AS record_line
+               notEmpty(trimBoth(arrayStringConcat(arraySlice(parts, {width + 1})), ' \\t\\r')) AS surplus,
+               position(line, '"') > 0 OR {return_inside}{tabs} AS needs_parser,
+               CAST([], 'Array(Nullable(String))') AS record_fields
         FROM (
-            SELECT _row_number - {upload.skip_lines} AS record,
-                   if(endsWith(line, '\\r'), substring(line, 1, length(line) - 1), line) AS text,
-                   splitByChar({delimiter}, text) AS parts
+            SELECT _row_number - {upload.skip_lines} AS record, line,
+                   splitByChar({literal(upload.delimiter)}, line) AS parts
             FROM {source}
             WHERE _row_number >= {upload.skip_lines}
         ))"""
+
+
+def _without_return(field: str, position: int, width: int) -> str:
+    return f"trimRight({field}, '\\r')" if position in (0, width - 1) else field
 
 
 def _read_fields(upload: UploadDescription, source: str) -> str:
@@ -162,7 +168,7 @@ def _read_fields(upload: UploadDescription, source: str) -> str:
                -- divided, lest the end of one field and the beginning of the next make a character
                arrayStringConcat(record_fields, ' ') AS record_text,
                false AS needs_parser,
-               '' AS record_line
+               '' AS line
         FROM (SELECT _row_number AS record, {used}, [{every}] AS record_fields FROM {source}))"""
 
 
@@ -199,10 +205,10 @@ def _stages(upload: UploadDescription, resolution: int) -> Iterable[Stage]:
     yield {"reason": reason_expression()}
     yield {
         "warnings": f"if(blank OR reason != '', 0, {warnings_expression(_mapped(upload))})",
-        "origin_h3": cell("origin_lat_read", "origin_lng_read", "reason = '' AND NOT blank", resolution),
-        "destination_cell": cell("destination_lat_read", "destination_lng_read", "destination_fault = ''", resolution),
+        "origin_h3": cell("origin_lat_safe", "origin_lng_safe", resolution),
+        "destination_cell": cell("destination_lat_safe", "destination_lng_safe", resolution),
         "fields": "if(reason = '', [], record_fields)",
-        "line": "if(reason = '', '', record_line)",
+        "refused_line": "if(reason = '', '', trimRight(line, '\\r'))",
     }
     yield {"destination_h3": "if(destination_fault = '', destination_cell, NULL)"}
 

@@ -73,9 +73,7 @@ class Measure:
 
     def weight_of_group(self) -> str:
         """Its part of a group's weight: every number, each times a factor of its own."""
-        weight = (
-            f"toUInt64({self.name}_sum) * {self._factor('sum')} + {self.name}_count * {self._factor('count')}"
-        )
+        weight = f"toUInt64({self.name}_sum) * {self._factor('sum')} + {self.name}_count * {self._factor('count')}"
         if self.levels:
             hashes = f"arraySum(arrayMap(value -> intHash64(value), {self.name}_values))"
             weight += f" + {hashes} * {self._factor('values')}"

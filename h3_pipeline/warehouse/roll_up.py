@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.errors import WarehouseError
@@ -68,7 +69,7 @@ def spans(trips_by_hour: Sequence[tuple[datetime, int]], span_trips: int = SPAN_
             held = 0
         held += trips
     edges = [None, *cuts, None]
-    return [Span(begin, end) for begin, end in zip(edges, edges[1:], strict=False)]
+    return [Span(begin, end) for begin, end in pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)
