@@ -14,11 +14,9 @@ from itertools import islice
 
 from dagster import (
     DefaultSensorStatus,
-    RunFailureSensorContext,
     RunRequest,
     SensorEvaluationContext,
     SensorResult,
-    run_failure_sensor,
     sensor,
 )
 
@@ -248,17 +246,3 @@ def _feed_tag(batch: Sequence[Arrival]) -> dict[str, str]:
     folders = {prefixes.key_of_partition(arrival.partition).rpartition("/")[0].partition("/")[0] for arrival in batch}
     folder = folders.pop()
     return feed_tag(folder) if folder and not folders else {}
-
-
-@run_failure_sensor(
-    default_status=DefaultSensorStatus.RUNNING,
-    description="Writes one line for each failed run, with what to do, to the daemon's log.",
-)
-def report_failed_runs(context: RunFailureSensorContext) -> None:
-    """Report a failed run."""
-    context.log.error(
-        "Run %s of %s failed: %s",
-        context.dagster_run.run_id,
-        context.dagster_run.job_name,
-        context.failure_event.message,
-    )
