@@ -71,6 +71,35 @@ def test_new_files_make_one_run(
     assert not again.asset_events
 
 
+@pytest.mark.parametrize(
+    ("keys", "feed"),
+    [
+        (["taxis/a.csv", "taxis/2024/b.csv"], "taxis"),
+        (["a.csv"], None),
+        (["taxis/a.csv", "bikes/b.csv"], None),  # of several: limited by none of them
+        (["in/yellow-1.csv", "other/yellow-2.csv"], "yellow"),  # a user's feed, wherever its files are
+        (["in/yellow-1.csv", "in/green.csv"], None),
+        (["in/green.csv", "in/red.csv"], "in"),
+    ],
+)
+def test_a_run_is_tagged_with_the_feed_that_limits_it(
+    pipeline: PipelineResource,
+    instance: DagsterInstance,
+    put: Callable[[str, str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: list[str],
+    feed: str | None,
+) -> None:
+    feeds = tmp_path / "feeds.yaml"
+    feeds.write_text("feeds: [{name: yellow, match: '*/yellow-*'}]")
+    monkeypatch.setenv("H3_PIPELINE_FEEDS", str(feeds))
+    for key in keys:
+        put(key, trips_csv(1))
+    [request] = look(instance, pipeline).run_requests or []
+    assert request.tags.get("h3_pipeline/feed") == feed
+
+
 def test_a_replaced_file_runs_on_its_own(
     pipeline: PipelineResource, instance: DagsterInstance, put: Callable[[str, str], None]
 ) -> None:
