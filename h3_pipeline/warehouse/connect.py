@@ -82,8 +82,8 @@ def open_warehouse(
     shard, *others = Shards(settings).all
     if others:
         raise WarehouseError(
-            f"The warehouse has {len(others) + 1} shards, and this works on one alone; "
-            "set CLICKHOUSE_SHARDING=off and name the shard's server in CLICKHOUSE_HOST to do it there"
+            f"The warehouse has {len(others) + 1} shards, and this works on a single one only "
+            "(CLICKHOUSE_SHARDING; see docs/scaling.md)"
         )
     with open_shard(settings, shard, access, on_wait=on_wait) as warehouse:
         yield warehouse

@@ -47,11 +47,22 @@ def keep_everywhere(engine: ClickHouse, placement: Placement, *, cluster: str) -
     """
     if everywhere_is_current(engine, placement):
         return
+    for statement in everywhere_statements(placement, cluster=cluster):
+        engine.command(statement, repeatable=True)
+
+
+def everywhere_statements(placement: Placement, *, cluster: str) -> list[str]:
+    """What makes the tables and views over all shards, anew where they are there.
+
+    Args:
+        placement: Where the tables of each shard are.
+        cluster: The cluster whose shards are meant.
+    """
     over_all = everywhere(placement)
     on_cluster = placement.on_cluster()
-    engine.command(f"CREATE DATABASE IF NOT EXISTS `{over_all.database}` {on_cluster}", repeatable=True)
+    statements = [f"CREATE DATABASE IF NOT EXISTS `{over_all.database}` {on_cluster}"]
     for table in TABLES:
-        engine.command(
+        statements.append(
             render_statement(
                 "distributed",
                 everywhere=over_all.table(table),
@@ -61,19 +72,18 @@ def keep_everywhere(engine: ClickHouse, placement: Placement, *, cluster: str) -
                 database=placement.database,
                 table=table,
                 key=SHARDING_KEY,
-            ),
-            repeatable=True,
+            )
         )
     for view, migration in _VIEWS.items():
-        engine.command(f"DROP VIEW IF EXISTS {over_all.table(view)} {on_cluster}", repeatable=True)
-        engine.command(
+        statements.append(f"DROP VIEW IF EXISTS {over_all.table(view)} {on_cluster}")
+        statements.append(
             render_migration(
                 migration,
                 table=lambda name: f"{over_all.table(name)} {on_cluster}",
                 qualified=over_all.table,
-            ),
-            repeatable=True,
+            )
         )
+    return statements
 
 
 def _columns(engine: ClickHouse, placement: Placement, tables: tuple[str, ...]) -> dict[str, list[tuple[str, str]]]:

@@ -13,6 +13,9 @@ from h3_pipeline.errors import WarehouseError
 SHARDING_KEY = "cityHash64(upload)"
 """Decides the shard, over the columns of any table that holds uploads."""
 
+_ASKED_AT_ONCE = 100
+"""Keys in one question: they are in its address, whose length is limited."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -66,12 +69,14 @@ def group_by_shard(engine: ClickHouse, shards: Sequence[Shard], uploads: Iterabl
     """
     # as a Distributed table counts: a shard has as many places as its weight says
     places = [shard for shard in shards for _ in range(shard.weight)]
+    keys = list(uploads)
     groups: dict[Shard, list[str]] = {}
-    rows = engine.rows(
-        f"SELECT upload, {SHARDING_KEY} % {{places:UInt64}} "
-        "FROM (SELECT arrayJoin({uploads:Array(String)}) AS upload)",
-        {"uploads": list(uploads), "places": len(places)},
-    )
-    for upload, place in rows:
-        groups.setdefault(places[int(place)], []).append(str(upload))
+    for first in range(0, len(keys), _ASKED_AT_ONCE):
+        rows = engine.rows(
+            f"SELECT upload, {SHARDING_KEY} % {{places:UInt64}} "
+            "FROM (SELECT arrayJoin({uploads:Array(String)}) AS upload)",
+            {"uploads": keys[first : first + _ASKED_AT_ONCE], "places": len(places)},
+        )
+        for upload, place in rows:
+            groups.setdefault(places[int(place)], []).append(str(upload))
     return groups

@@ -13,7 +13,13 @@ from h3_pipeline.clickhouse.embedded import open_embedded
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.storage.named_collection import named_collection_configuration
-from h3_pipeline.warehouse.everywhere import TABLES, everywhere, everywhere_is_current, keep_everywhere
+from h3_pipeline.warehouse.everywhere import (
+    TABLES,
+    everywhere,
+    everywhere_is_current,
+    everywhere_statements,
+    keep_everywhere,
+)
 from h3_pipeline.warehouse.loading import Warehouse
 from h3_pipeline.warehouse.migrate import migrate
 from h3_pipeline.warehouse.schema import LOADED_TABLES, Placement
@@ -77,6 +83,15 @@ def test_tables_and_views_over_all_shards(engine: ClickHouse, warehouse: Callabl
         assert f"FROM {over_all}.{table} " in engine.value(f"SHOW CREATE VIEW {over_all}.{table}_view").replace(
             "\n", " "
         )
+
+
+def test_on_a_cluster_with_replicas_every_statement_is_for_all_servers(engine: ClickHouse) -> None:
+    """No server here takes ON CLUSTER: the engine's parser tells that they are what they should be."""
+    statements = everywhere_statements(Placement("p", "trips_cluster"), cluster="trips_cluster")
+    assert len(statements) == 1 + len(TABLES) + 4
+    for statement in statements:
+        parsed = engine.value("SELECT formatQuerySingleLine({sql:String})", {"sql": statement})
+        assert "ON CLUSTER trips_cluster" in parsed, parsed
 
 
 def test_a_question_about_one_upload_is_planned_on_one_shard(
