@@ -1,12 +1,14 @@
 """The one resource of all assets: how a step reaches the bucket, the task engine and the warehouse."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dagster import ConfigurableResource, InitResourceContext
 
+from h3_pipeline.errors import FeedError
 from h3_pipeline.feeds.catalog import FeedCatalog
+from h3_pipeline.feeds.model import Feed
 from h3_pipeline.ops import observed
 from h3_pipeline.processing.engine import TaskEngine, open_task_engine
 from h3_pipeline.run_retries import once_in_a_run, once_in_a_step
@@ -43,6 +45,13 @@ class PipelineResource(ConfigurableResource):
         """The feeds in force."""
         with once_in_a_step():
             return load_catalog(self.settings())
+
+    def user_feeds(self) -> Sequence[Feed]:
+        """The user's feeds, for who only looks; none where their file cannot be read, which the runs tell of."""
+        try:
+            return load_catalog(self.settings()).user
+        except FeedError:
+            return ()
 
     @contextmanager
     def bucket(self) -> Iterator[Bucket]:

@@ -80,7 +80,7 @@ def uploads_sensor(context: SensorEvaluationContext, pipeline: PipelineResource)
     """Look below ``uploads/``."""
     settings = pipeline.settings()
     with pipeline.bucket() as bucket:
-        tick = _Tick(context, bucket, prefixes.UPLOADS, pipeline.catalog().user)
+        tick = _Tick(context, bucket, prefixes.UPLOADS, pipeline.user_feeds())
         if not tick.room:
             return tick.result()
         listing_is_due = True
@@ -102,7 +102,7 @@ def uploads_sensor(context: SensorEvaluationContext, pipeline: PipelineResource)
 def processed_sensor(context: SensorEvaluationContext, pipeline: PipelineResource) -> SensorResult:
     """Look below ``processed/``, at what this project did not write itself."""
     with pipeline.bucket() as bucket:
-        tick = _Tick(context, bucket, prefixes.PROCESSED, pipeline.catalog().user)
+        tick = _Tick(context, bucket, prefixes.PROCESSED, pipeline.user_feeds())
         if tick.room:
             tick.read_listing(lambda key: not prefixes.is_own_output(key))
         return tick.result()
