@@ -30,7 +30,7 @@ def report_troubles(context: SensorEvaluationContext, pipeline: PipelineResource
         [
             *troubles.failed_runs(instance, finished),
             *troubles.failed_checks(instance, finished),
-            *troubles.silent_feeds(instance, pipeline.catalog().user, seen.since, now),
+            *troubles.silent_feeds(instance, pipeline.user_feeds(), seen.since, now),
             *troubles.stale_backup(
                 instance,
                 timedelta(hours=settings.h3_backup_max_age_hours),

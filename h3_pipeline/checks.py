@@ -1,5 +1,6 @@
 """Checks that look at the whole warehouse, apart from those that come with each load."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from dagster import (
@@ -17,23 +18,30 @@ from h3_pipeline.warehouse.reconcile import ResolutionCheck, recount
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, TRIPS
 
 
-def _everywhere(pipeline: PipelineResource, table: str) -> list[ResolutionCheck]:
-    with pipeline.bucket() as bucket, pipeline.warehouse(bucket) as warehouse:
-        qualified = warehouse.placement.table
-        checks = recount(
-            warehouse.engine,
-            qualified(TRIPS),
-            qualified(CELL_HOURLY),
-            qualified(FLOW_HOURLY),
-            warehouse.rollup_resolutions,
-        )
-    return [check for check in checks if check.table == table]
+def _recounts(pipeline: PipelineResource, table: str) -> list[tuple[int, ResolutionCheck]]:
+    """Recounts of a table, each with its shard."""
+    found = []
+    with pipeline.bucket() as bucket:
+        for shard in pipeline.shards().all:
+            with pipeline.warehouse(bucket, shard) as warehouse:
+                qualified = warehouse.placement.table
+                checks = recount(
+                    warehouse.engine,
+                    qualified(TRIPS),
+                    qualified(CELL_HOURLY),
+                    qualified(FLOW_HOURLY),
+                    warehouse.rollup_resolutions,
+                )
+            found += [(shard.number, check) for check in checks if check.table == table]
+    return found
 
 
-def _result(checks: Sequence[ResolutionCheck]) -> AssetCheckResult:
+def _result(checks: Sequence[tuple[int, ResolutionCheck]]) -> AssetCheckResult:
+    several = len({shard for shard, _ in checks}) > 1
     records = [
         TableRecord(
             {
+                **({"shard": shard} if several else {}),
                 "resolution": check.resolution,
                 "groups": check.groups,
                 "trips": check.trips,
@@ -41,10 +49,10 @@ def _result(checks: Sequence[ResolutionCheck]) -> AssetCheckResult:
                 "equal": check.equal,
             }
         )
-        for check in checks
+        for shard, check in checks
     ]
     return AssetCheckResult(
-        passed=all(check.equal for check in checks), metadata={"by resolution": MetadataValue.table(records)}
+        passed=all(check.equal for _, check in checks), metadata={"by resolution": MetadataValue.table(records)}
     )
 
 
@@ -52,14 +60,14 @@ def _result(checks: Sequence[ResolutionCheck]) -> AssetCheckResult:
 @observed_step
 def cell_hourly_reconciles(pipeline: PipelineResource) -> AssetCheckResult:
     """Recount all of ``cell_hourly``."""
-    return _result(_everywhere(pipeline, CELL_HOURLY))
+    return _result(_recounts(pipeline, CELL_HOURLY))
 
 
 @asset_check(asset=FLOW_HOURLY, description="Over all uploads, every group equals a recount from `trips`.")
 @observed_step
 def flow_hourly_reconciles(pipeline: PipelineResource) -> AssetCheckResult:
     """Recount all of ``flow_hourly``."""
-    return _result(_everywhere(pipeline, FLOW_HOURLY))
+    return _result(_recounts(pipeline, FLOW_HOURLY))
 
 
 @asset_check(
@@ -72,15 +80,18 @@ def uploads_are_accounted_for(pipeline: PipelineResource) -> AssetCheckResult:
     """Compare ``trips`` with the history of loads and with the bucket."""
     with pipeline.bucket() as bucket:
         objects = {prefixes.key_of_object(stored.key) for stored in bucket.list(prefixes.UPLOADS)}
-        with pipeline.warehouse(bucket) as warehouse:
-            events = history.latest_loads(warehouse.engine, warehouse.placement)
+        expected: Counter[str] = Counter()
+        rows: Counter[str] = Counter()
+        for warehouse in pipeline.warehouses(bucket):
+            # added up: an upload on two shards is one too many
+            for event in history.latest_loads(warehouse.engine, warehouse.placement):
+                expected[event.upload] = event.rows_loaded
             table = warehouse.placement.table(TRIPS)
-            rows = warehouse.engine.pairs(f"SELECT upload, count() FROM {table} GROUP BY upload")
-    expected = {event.upload: event.rows_loaded for event in events}
+            rows.update(warehouse.engine.pairs(f"SELECT upload, count() FROM {table} GROUP BY upload"))
     differing = [
-        TableRecord({"upload": upload, "loaded": expected.get(upload, 0), "in trips": int(rows.get(upload, 0))})
+        TableRecord({"upload": upload, "loaded": expected[upload], "in trips": int(rows[upload])})
         for upload in sorted(expected.keys() | rows.keys())
-        if expected.get(upload, 0) != rows.get(upload, 0)
+        if expected[upload] != rows[upload]
     ]
     deleted = sorted(upload for upload in rows if upload not in objects and not upload.startswith(prefixes.EXTERNAL))
     return AssetCheckResult(

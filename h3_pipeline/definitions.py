@@ -49,7 +49,6 @@ def build_definitions(pipeline: PipelineResource | None = None) -> Definitions:
         sensors=[
             sensors.uploads_sensor,
             sensors.processed_sensor,
-            sensors.report_failed_runs,
             alert_sensors.report_troubles,
         ],
         schedules=[

@@ -41,8 +41,9 @@ def prune(context: OpExecutionContext, pipeline: PipelineResource) -> int:
         gone = _gone(context.instance, bucket)
         past = _quiet(context.instance, gone)
         if past:
-            with pipeline.warehouse(bucket) as warehouse:
-                in_use = _in_use(warehouse, kept_for)
+            in_use = {
+                partition for warehouse in pipeline.warehouses(bucket) for partition in _in_use(warehouse, kept_for)
+            }
             past = [partition for partition in past if partition not in in_use]
         pruned = [partition for partition in past if _drop(context.instance, bucket, partition)]
     left = len(context.instance.get_dynamic_partitions(UPLOADS))

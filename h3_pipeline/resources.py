@@ -1,20 +1,23 @@
 """The one resource of all assets: how a step reaches the bucket, the task engine and the warehouse."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dagster import ConfigurableResource, InitResourceContext
 
+from h3_pipeline.errors import FeedError
 from h3_pipeline.feeds.catalog import FeedCatalog
+from h3_pipeline.feeds.model import Feed
 from h3_pipeline.ops import observed
 from h3_pipeline.processing.engine import TaskEngine, open_task_engine
 from h3_pipeline.run_retries import once_in_a_run, once_in_a_step
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import bucket_access, load_catalog
 from h3_pipeline.storage.bucket import Bucket
-from h3_pipeline.warehouse.connect import open_warehouse
+from h3_pipeline.warehouse.connect import Shards, open_shard, open_warehouse
 from h3_pipeline.warehouse.loading import Warehouse
+from h3_pipeline.warehouse.sharding import Shard
 
 
 class PipelineResource(ConfigurableResource):
@@ -43,6 +46,13 @@ class PipelineResource(ConfigurableResource):
         with once_in_a_step():
             return load_catalog(self.settings())
 
+    def user_feeds(self) -> Sequence[Feed]:
+        """The user's feeds, for who only looks; none where their file cannot be read, which the runs tell of."""
+        try:
+            return load_catalog(self.settings()).user
+        except FeedError:
+            return ()
+
     @contextmanager
     def bucket(self) -> Iterator[Bucket]:
         """The bucket, with its local server running where there is one."""
@@ -55,11 +65,30 @@ class PipelineResource(ConfigurableResource):
         with open_task_engine(self.settings().home, bucket.access) as engine:
             yield engine
 
+    def shards(self) -> Shards:
+        """The warehouse's shards; a single one where uploads are not spread."""
+        return Shards(self.settings())
+
     @contextmanager
-    def warehouse(self, bucket: Bucket) -> Iterator[Warehouse]:
-        """The warehouse, which the embedded engine gives to one process at a time."""
-        with open_warehouse(self.settings(), bucket.access) as warehouse:
+    def warehouse(self, bucket: Bucket, shard: Shard | None = None) -> Iterator[Warehouse]:
+        """The warehouse, which the embedded engine gives to one process at a time.
+
+        Args:
+            bucket: The bucket.
+            shard: One of its shards; None where it has only one.
+        """
+        settings = self.settings()
+        opened = (
+            open_shard(settings, shard, bucket.access) if shard is not None else open_warehouse(settings, bucket.access)
+        )
+        with opened as warehouse:
             yield warehouse
+
+    def warehouses(self, bucket: Bucket) -> Iterator[Warehouse]:
+        """Every shard, open, one after the other."""
+        for shard in self.shards().all:
+            with self.warehouse(bucket, shard) as warehouse:
+                yield warehouse
 
 
 class TracedPipelineResource(PipelineResource):

@@ -20,11 +20,13 @@ class RetractConfig(Config):
 def retract(context: OpExecutionContext, config: RetractConfig, pipeline: PipelineResource) -> dict[str, int]:
     """Retract uploads; returns the rows that left ``trips``, by upload."""
     taken: dict[str, int] = {}
-    with pipeline.bucket() as bucket, pipeline.warehouse(bucket) as warehouse:
-        for key in config.uploads:
-            upload = key.removeprefix(prefixes.UPLOADS)
-            taken[upload] = warehouse.retract(upload, run_id=context.run_id)
-            context.log.info("%s: %s rows taken out", upload, f"{taken[upload]:,}")
+    keys = [key.removeprefix(prefixes.UPLOADS) for key in config.uploads]
+    with pipeline.bucket() as bucket:
+        for shard, uploads in pipeline.shards().group(keys).items():
+            with pipeline.warehouse(bucket, shard) as warehouse:
+                for upload in uploads:
+                    taken[upload] = warehouse.retract(upload, run_id=context.run_id)
+                    context.log.info("%s: %s rows taken out", upload, f"{taken[upload]:,}")
     context.add_output_metadata({"rows taken out": sum(taken.values()), "uploads": len(taken)})
     return taken
 

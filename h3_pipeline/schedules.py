@@ -21,14 +21,6 @@ from h3_pipeline.settings import Settings
 _SETTINGS = Settings.load()
 _BY_DEFAULT = DefaultScheduleStatus.STOPPED if _SETTINGS.embedded else DefaultScheduleStatus.RUNNING
 
-reconcile_daily = ScheduleDefinition(
-    name="reconcile_daily",
-    job=reconcile_warehouse,
-    cron_schedule="0 4 * * *",
-    default_status=DefaultScheduleStatus.STOPPED,
-    description="Every night: hourly tables against a recount, uploads against the bucket.",
-)
-
 
 def _local_schedule(name: str, job: Any, cron: str, description: str) -> ScheduleDefinition:
     """One in the deployment's time zone, which runs by default where there is a server."""
@@ -41,6 +33,13 @@ def _local_schedule(name: str, job: Any, cron: str, description: str) -> Schedul
         description=description,
     )
 
+
+reconcile_daily = _local_schedule(
+    "reconcile_daily",
+    reconcile_warehouse,
+    "0 4 * * *",
+    "Every night: hourly tables against a recount, uploads against the bucket.",
+)
 
 back_up_daily = _local_schedule(
     "back_up_daily",

@@ -14,17 +14,16 @@ from itertools import islice
 
 from dagster import (
     DefaultSensorStatus,
-    RunFailureSensorContext,
     RunRequest,
     SensorEvaluationContext,
     SensorResult,
-    run_failure_sensor,
     sensor,
 )
 
 from h3_pipeline.arrivals import Arrivals
 from h3_pipeline.assets.uploads import observed
 from h3_pipeline.errors import StorageError
+from h3_pipeline.feeds.model import Feed
 from h3_pipeline.jobs import ingest_uploads
 from h3_pipeline.ops.logs import CONSOLE
 from h3_pipeline.ops.observed import observed_tick
@@ -81,7 +80,7 @@ def uploads_sensor(context: SensorEvaluationContext, pipeline: PipelineResource)
     """Look below ``uploads/``."""
     settings = pipeline.settings()
     with pipeline.bucket() as bucket:
-        tick = _Tick(context, bucket, prefixes.UPLOADS)
+        tick = _Tick(context, bucket, prefixes.UPLOADS, pipeline.user_feeds())
         if not tick.room:
             return tick.result()
         listing_is_due = True
@@ -103,7 +102,7 @@ def uploads_sensor(context: SensorEvaluationContext, pipeline: PipelineResource)
 def processed_sensor(context: SensorEvaluationContext, pipeline: PipelineResource) -> SensorResult:
     """Look below ``processed/``, at what this project did not write itself."""
     with pipeline.bucket() as bucket:
-        tick = _Tick(context, bucket, prefixes.PROCESSED)
+        tick = _Tick(context, bucket, prefixes.PROCESSED, pipeline.user_feeds())
         if tick.room:
             tick.read_listing(lambda key: not prefixes.is_own_output(key))
         return tick.result()
@@ -112,11 +111,12 @@ def processed_sensor(context: SensorEvaluationContext, pipeline: PipelineResourc
 class _Tick:
     """One look of a sensor, within its time and the room that there is for runs."""
 
-    def __init__(self, context: SensorEvaluationContext, bucket: Bucket, prefix: str) -> None:
+    def __init__(self, context: SensorEvaluationContext, bucket: Bucket, prefix: str, feeds: Sequence[Feed]) -> None:
         self._began = time.monotonic()
         self._context = context
         self._bucket = bucket
         self._prefix = prefix
+        self._feeds = feeds
         self._progress = Progress.from_cursor(context.cursor)
         self._arrivals = Arrivals(context.instance)
         self._new: dict[str, StoredObject] = {}
@@ -203,7 +203,7 @@ class _Tick:
             )
         requested = self._requested()
         return SensorResult(
-            run_requests=[_request([arrival for arrival, _ in batch]) for batch in requested],
+            run_requests=[_request([arrival for arrival, _ in batch], self._feeds) for batch in requested],
             asset_events=[
                 observed(prefixes.key_of_object(stored.key), stored) for batch in requested for _, stored in batch
             ],
@@ -234,8 +234,8 @@ def _concerns_us(key: str) -> bool:
     return prefixes.is_upload(key) and not key.endswith("/")
 
 
-def _request(batch: Sequence[Arrival]) -> RunRequest:
-    tags = task_size(sum(arrival.size for arrival in batch)) | _feed_tag(batch)
+def _request(batch: Sequence[Arrival], feeds: Sequence[Feed]) -> RunRequest:
+    tags = task_size(sum(arrival.size for arrival in batch)) | _feed_tag(batch, feeds)
     if len(batch) == 1:
         return RunRequest(run_key=batch[0].version, partition_key=batch[0].partition, tags=tags, run_config=CONSOLE)
     run_key = blake2b("".join(arrival.version for arrival in batch).encode(), digest_size=16).hexdigest()
@@ -243,22 +243,14 @@ def _request(batch: Sequence[Arrival]) -> RunRequest:
     return RunRequest(run_key=run_key, tags=tags, run_config=CONSOLE)
 
 
-def _feed_tag(batch: Sequence[Arrival]) -> dict[str, str]:
-    """Whose uploads they are, as far as their first folder tells: the instance limits the runs of each."""
-    folders = {prefixes.key_of_partition(arrival.partition).rpartition("/")[0].partition("/")[0] for arrival in batch}
-    folder = folders.pop()
-    return feed_tag(folder) if folder and not folders else {}
+def _feed_tag(batch: Sequence[Arrival], feeds: Sequence[Feed]) -> dict[str, str]:
+    """Whose uploads they are, if they are all of one: the instance limits the runs of each."""
+    names = {_whose(prefixes.key_of_partition(arrival.partition), feeds) for arrival in batch}
+    name = names.pop()
+    return feed_tag(name) if name and not names else {}
 
 
-@run_failure_sensor(
-    default_status=DefaultSensorStatus.RUNNING,
-    description="Writes one line for each failed run, with what to do, to the daemon's log.",
-)
-def report_failed_runs(context: RunFailureSensorContext) -> None:
-    """Report a failed run."""
-    context.log.error(
-        "Run %s of %s failed: %s",
-        context.dagster_run.run_id,
-        context.dagster_run.job_name,
-        context.failure_event.message,
-    )
+def _whose(key: str, feeds: Sequence[Feed]) -> str:
+    """The user's feed that a key matches; else its first folder, since built-in feeds are told by content."""
+    matching = (feed.name for feed in feeds if feed.matches_key(key))
+    return next(matching, key.rpartition("/")[0].partition("/")[0])

@@ -41,7 +41,13 @@ class Settings(BaseSettings):
         "h3_pipeline", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Database of all tables"
     )
     clickhouse_cluster: str | None = Field(
-        None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$", description="Cluster whose nodes replicate the tables"
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$", description="Cluster whose nodes hold the tables"
+    )
+    clickhouse_replicated: bool = Field(
+        True, description="Its shards have replicas, which needs Keeper; 0 for shards of one server each"
+    )
+    clickhouse_sharding: Literal["off", "upload"] = Field(
+        "off", description="`upload` spreads the uploads over the cluster's shards, and reads them from all"
     )
 
     aws_region: str = Field(
@@ -106,6 +112,12 @@ class Settings(BaseSettings):
         if port in NATIVE_PORTS:
             raise ValueError(f"{port} is a port of ClickHouse's native protocol; HTTP is on 8123, HTTPS on 8443")
         return port
+
+    @model_validator(mode="after")
+    def _shards_are_somewhere(self) -> Self:
+        if self.clickhouse_sharding != "off" and not (self.clickhouse_host and self.clickhouse_cluster):
+            raise ValueError("CLICKHOUSE_SHARDING needs CLICKHOUSE_HOST and CLICKHOUSE_CLUSTER, whose shards are meant")
+        return self
 
     @model_validator(mode="after")
     def _rollups_are_coarser(self) -> Self:

@@ -5,7 +5,9 @@ are reported upload by upload. Uploads that were refused, here or before, fail t
 so that their partitions fail with it and the others stand.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import (
@@ -42,6 +44,8 @@ from h3_pipeline.warehouse import history
 from h3_pipeline.warehouse.loading import LoadedUpload, Warehouse, batches, named
 from h3_pipeline.warehouse.reconcile import ResolutionCheck
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, LOADED_TABLES, TRIPS
+
+logger = logging.getLogger(__name__)
 
 POOL = "warehouse"
 """Dagster pool with one slot: one run at a time publishes."""
@@ -108,46 +112,73 @@ SENSOR_TAG = "dagster/sensor_name"
 )
 @observed_step
 def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[AssetCheckResult]:
-    """Load every upload of the run that was accepted."""
-    loaded: dict[str, LoadedUpload] = {}
-    recounts: list[ResolutionCheck] = []
+    """Load every upload of the run that was accepted, each on the shard that it belongs to."""
     measured.admit_feeds(pipeline.catalog())
-    with pipeline.bucket() as bucket, pipeline.warehouse(bucket) as warehouse:
-        accepted, refusals = _verdicts(context, bucket, warehouse)
-        refused = {key: refusal["error"] for key, refusal in refusals.items()}
-        history.record(
-            warehouse.engine,
-            warehouse.placement,
-            [_refused_event(key, refusal, context.run.run_id) for key, refusal in refusals.items()],
-        )
-        for batch in batches(accepted):
-            clock = StageClock(context.log.debug)
-            with doing(upload=named([manifest.upload for manifest in batch])), span("load uploads"):
-                together = warehouse.load_all(batch, run_id=context.run.run_id, on_stage=clock)
-            clock.stop()
-            recounts += together[batch[0].upload].recounts
-            for manifest in batch:
-                measured.upload_loaded(manifest, bucket)
-                picture = _picture(context, warehouse, manifest.upload, together) if len(loaded) < PICTURES else {}
-                loaded[manifest.upload] = together[manifest.upload]
-                _report(context, manifest, together[manifest.upload], picture)
-        if loaded:
-            yield _check_conservation(warehouse, loaded)
-            yield _check_recounts(CELL_HOURLY, recounts)
-            yield _check_recounts(FLOW_HOURLY, recounts)
+    keys = [prefixes.key_of_partition(partition) for partition in context.partition_keys]
+    refused: dict[str, str] = {}
+    done = _Done()
+    with pipeline.bucket() as bucket:
+        for shard, group in pipeline.shards().group(keys).items():
+            with pipeline.warehouse(bucket, shard) as warehouse:
+                refused |= _load(context, bucket, warehouse, group, done)
+    if done.loaded:
+        yield _check_conservation(done)
+        yield _check_recounts(CELL_HOURLY, done.recounts)
+        yield _check_recounts(FLOW_HOURLY, done.recounts)
     if refused:
-        raise _failure(refused, len(context.partition_keys))
+        raise _failure(refused, len(keys))
+
+
+@dataclass
+class _Done:
+    """What a run has loaded so far.
+
+    Attributes:
+        loaded: By upload.
+        recounts: Of each load.
+        differing: Rows found of uploads whose rows are not those that were loaded.
+    """
+
+    loaded: dict[str, LoadedUpload] = field(default_factory=dict)
+    recounts: list[ResolutionCheck] = field(default_factory=list)
+    differing: dict[str, int] = field(default_factory=dict)
+
+
+def _load(
+    context: AssetExecutionContext, bucket: Bucket, warehouse: Warehouse, keys: Sequence[str], done: _Done
+) -> dict[str, str]:
+    """Load what was accepted; return why the others were refused, by upload."""
+    accepted, refusals = _verdicts(context, bucket, warehouse, keys)
+    history.record(
+        warehouse.engine,
+        warehouse.placement,
+        [_refused_event(key, refusal, context.run.run_id) for key, refusal in refusals.items()],
+    )
+    here: dict[str, LoadedUpload] = {}
+    for batch in batches(accepted):
+        # not Dagster's log: what a person reads there is the materialization, and each line is a row of its database
+        clock = StageClock(logger.debug)
+        with doing(upload=named([manifest.upload for manifest in batch])), span("load uploads"):
+            together = warehouse.load_all(batch, run_id=context.run.run_id, on_stage=clock)
+        clock.stop()
+        done.recounts += together[batch[0].upload].recounts
+        for manifest in batch:
+            measured.upload_loaded(manifest, bucket)
+            picture = _picture(context, warehouse, manifest.upload, together) if len(done.loaded) < PICTURES else {}
+            here[manifest.upload] = done.loaded[manifest.upload] = together[manifest.upload]
+            _report(context, manifest, together[manifest.upload], picture)
+    done.differing |= warehouse.differing_rows(here)
+    return {key: refusal["error"] for key, refusal in refusals.items()}
 
 
 def _verdicts(
-    context: AssetExecutionContext, bucket: Bucket, warehouse: Warehouse
+    context: AssetExecutionContext, bucket: Bucket, warehouse: Warehouse, keys: Sequence[str]
 ) -> tuple[list[Manifest], dict[str, dict[str, Any]]]:
     """Manifests of the uploads to load, and the refusals of the others, by upload."""
     retracted = _not_for_the_sensor(context, warehouse)
     manifests: list[Manifest] = []
     refusals: dict[str, dict[str, Any]] = {}
-    for partition in context.partition_keys:
-        key = prefixes.key_of_partition(partition)
+    for key in keys:
         refusal = bucket.read_json(prefixes.refusal_object(key))
         if refusal is not None:
             refusals[key] = refusal
@@ -203,18 +234,18 @@ def _report(context: AssetExecutionContext, manifest: Manifest, result: LoadedUp
         )
 
 
-def _check_conservation(warehouse: Warehouse, loaded: dict[str, LoadedUpload]) -> AssetCheckResult:
+def _check_conservation(done: _Done) -> AssetCheckResult:
     differing = [
-        TableRecord({"upload": key, "staged": loaded[key].rows[TRIPS], "in trips": found})
-        for key, found in warehouse.differing_rows(loaded).items()
+        TableRecord({"upload": key, "staged": done.loaded[key].rows[TRIPS], "in trips": found})
+        for key, found in done.differing.items()
     ]
     return AssetCheckResult(
         asset_key=TRIPS,
         check_name="rows_are_conserved",
         passed=not differing,
         metadata={
-            "uploads": len(loaded),
-            "rows": sum(result.rows[TRIPS] for result in loaded.values()),
+            "uploads": len(done.loaded),
+            "rows": sum(result.rows[TRIPS] for result in done.loaded.values()),
             **({"differences": MetadataValue.table(differing)} if differing else {}),
         },
     )

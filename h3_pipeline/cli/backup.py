@@ -15,22 +15,16 @@ from h3_pipeline.warehouse.backup import TakenBackup, take_backup
 from h3_pipeline.warehouse.backup_catalog import BackupCatalog, BackupManifest
 from h3_pipeline.warehouse.backup_operation import Progress
 from h3_pipeline.warehouse.connect import open_warehouse
+from h3_pipeline.warehouse.loading import Warehouse
 from h3_pipeline.warehouse.schema import TRIPS
 
 
 def backup(*, full: bool, as_json: bool) -> int:
     """Take a backup."""
     settings = Settings.load()
-    with bucket_access(settings) as access:
-        bucket = Bucket(access)
-        with (
-            open_warehouse(settings, access, on_wait=screen.note) as warehouse,
-            engine_progress("Backing up") as on_progress,
-        ):
-            taken = take_backup(
-                warehouse, bucket, full=full, keep_chains=settings.h3_backup_keep, on_progress=on_progress
-            )
-        _tell_dagster(settings, taken)
+    with bucket_and_warehouse(settings, "Backing up") as (bucket, warehouse, on_progress):
+        taken = take_backup(warehouse, bucket, full=full, keep_chains=settings.h3_backup_keep, on_progress=on_progress)
+    _tell_dagster(settings, taken)
     manifest = taken.manifest
     if as_json:
         screen.say(json.dumps(manifest.to_json() | {"removed": taken.removed}, ensure_ascii=False, indent=2))
@@ -104,10 +98,24 @@ def list_backups(*, as_json: bool) -> int:
 
 
 @contextmanager
-def engine_progress(description: str) -> Iterator[Callable[[Progress], None]]:
-    """A bar over what the engine tells of its BACKUP or RESTORE."""
-    with screen.share(description) as show:
-        yield lambda progress: show(progress.done, progress.total)
+def bucket_and_warehouse(
+    settings: Settings, description: str
+) -> Iterator[tuple[Bucket, Warehouse, Callable[[Progress], None]]]:
+    """Open what a BACKUP and a RESTORE go between.
+
+    Args:
+        settings: Which bucket and warehouse.
+        description: What is done, beside the bar.
+
+    Yields:
+        Both, and what shows on a bar what the engine tells of its progress.
+    """
+    with (
+        bucket_access(settings) as access,
+        open_warehouse(settings, access, on_wait=screen.note) as warehouse,
+        screen.share(description) as show,
+    ):
+        yield Bucket(access), warehouse, lambda progress: show(progress.done, progress.total)
 
 
 def _trips(manifest: BackupManifest) -> int:

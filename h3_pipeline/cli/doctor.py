@@ -17,7 +17,7 @@ from h3_pipeline.exports.runner import explain_queries
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import bucket_access, load_catalog, load_exports
 from h3_pipeline.storage.bucket import Bucket
-from h3_pipeline.warehouse.connect import open_warehouse
+from h3_pipeline.warehouse.connect import Shards, open_shard
 
 _PYTHONS = ((3, 11), (3, 12))
 _PACKAGES = ("dagster", "dagster-webserver", "chdb", "clickhouse-connect", "h3")
@@ -126,13 +126,18 @@ def _bucket(settings: Settings) -> str:
 
 
 def _warehouse(settings: Settings) -> str:
-    with open_warehouse(settings, None, on_wait=screen.note) as warehouse:
-        engine = warehouse.engine.value("SELECT version()")
-        tables = warehouse.engine.value(
-            "SELECT count() FROM system.tables WHERE database = {database:String}",
-            {"database": warehouse.placement.database},
-        )
-        return f"ClickHouse {engine}, {tables} tables and views up to date, H3 cells equal to h3-py's"
+    found = []
+    shards = Shards(settings).all
+    for shard in shards:
+        with open_shard(settings, shard, None, on_wait=screen.note) as warehouse:
+            engine = warehouse.engine.value("SELECT version()")
+            tables = warehouse.engine.value(
+                "SELECT count() FROM system.tables WHERE database = {database:String}",
+                {"database": warehouse.placement.database},
+            )
+            of_shard = f"shard {shard.number} on {shard.host}: " if len(shards) > 1 else ""
+            found.append(f"{of_shard}ClickHouse {engine}, {tables} tables and views up to date")
+    return f"{'; '.join(found)}, H3 cells equal to h3-py's"
 
 
 def _dagster() -> str:

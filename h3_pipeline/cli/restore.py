@@ -5,13 +5,10 @@ import re
 from datetime import UTC, datetime
 
 from h3_pipeline.cli import screen
-from h3_pipeline.cli.backup import engine_progress
+from h3_pipeline.cli.backup import bucket_and_warehouse
 from h3_pipeline.errors import SettingsError
 from h3_pipeline.settings import Settings
-from h3_pipeline.stack import bucket_access
-from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.warehouse.backup_restore import restore_backup
-from h3_pipeline.warehouse.connect import open_warehouse
 
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NAMED = 5
@@ -22,16 +19,10 @@ def restore(*, at: str, to: str, overwrite: bool, as_json: bool) -> int:
     not_after = _time(at) if at else None
     if to and not _DATABASE.fullmatch(to):
         raise SettingsError(f"--to: {to!r} is no name of a database: letters, digits and _, 63 at most")
-    settings = Settings.load()
-    with bucket_access(settings) as access:
-        bucket = Bucket(access)
-        with (
-            open_warehouse(settings, access, on_wait=screen.note) as warehouse,
-            engine_progress("Restoring") as on_progress,
-        ):
-            restored = restore_backup(
-                warehouse, bucket, at=not_after, to=to or None, overwrite=overwrite, on_progress=on_progress
-            )
+    with bucket_and_warehouse(Settings.load(), "Restoring") as (bucket, warehouse, on_progress):
+        restored = restore_backup(
+            warehouse, bucket, at=not_after, to=to or None, overwrite=overwrite, on_progress=on_progress
+        )
     manifest = restored.manifest
     if as_json:
         answer = {

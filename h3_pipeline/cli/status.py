@@ -9,7 +9,7 @@ from h3_pipeline.cli.dev import running_ui
 from h3_pipeline.cli.screen import Column, Grid
 from h3_pipeline.local import object_store
 from h3_pipeline.settings import Settings
-from h3_pipeline.warehouse.connect import open_warehouse
+from h3_pipeline.warehouse.connect import Shards, open_shard
 from h3_pipeline.warehouse.overview import TableSize, UploadState, table_sizes, upload_states
 
 
@@ -62,12 +62,13 @@ def status(*, as_json: bool) -> int:
 
 def _look(settings: Settings) -> _Status:
     uploads: list[UploadState] = []
-    tables: list[TableSize] = []
+    sizes: list[list[TableSize]] = []
     # an empty home stays empty
     if not settings.embedded or (settings.home / "warehouse").is_dir():
-        with open_warehouse(settings, None, on_wait=screen.note) as warehouse:
-            uploads = upload_states(warehouse.engine, warehouse.placement)
-            tables = table_sizes(warehouse.engine, warehouse.placement)
+        for shard in Shards(settings).all:
+            with open_shard(settings, shard, None, on_wait=screen.note) as warehouse:
+                uploads += upload_states(warehouse.engine, warehouse.placement)
+                sizes.append(table_sizes(warehouse.engine, warehouse.placement))
     if settings.local_object_store:
         server = object_store.running(settings.home)
         bucket, bucket_runs = server.endpoint_url if server else "", server is not None
@@ -80,8 +81,11 @@ def _look(settings: Settings) -> _Status:
         bucket=f"{settings.s3_bucket} at {bucket}" if bucket else settings.s3_bucket,
         bucket_runs=bucket_runs,
         ui=running_ui(settings.home),
-        uploads=uploads,
-        tables=tables,
+        uploads=sorted(uploads, key=lambda state: state.latest.upload),
+        tables=[
+            TableSize(same[0].name, sum(table.rows for table in same), sum(table.size for table in same))
+            for same in zip(*sizes, strict=True)
+        ],
     )
 
 

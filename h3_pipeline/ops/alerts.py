@@ -65,7 +65,7 @@ class Kind(Enum):
         "backup_stale",
         "backup is stale",
         "backups are stale",
-        "Look at the last run of `back_up_warehouse` and at its schedule, and start one by hand: `h3-pipeline backup`.",
+        "Look at the last run of `back_up_warehouse` and at its schedule `back_up_daily`, and launch that job by hand.",
     )
     DAEMON_SILENT = (
         "daemon_silent",
@@ -229,8 +229,7 @@ def deliver(message: Message, settings: Settings, log: Callable[[str], object] =
         AlertError: The topic did not take it.
     """
     if settings.h3_alerts_topic_arn is None:
-        for line in filter(None, message.body.splitlines()):
-            log(line)
+        log(f"{message.subject}\n{message.body}")  # one record, whose first line says it all
         return
     import boto3.session  # half a second to import
     from botocore.client import Config

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from dagster import InitLoggerContext, LoggerDefinition, colored_console_logger
+from dagster._utils.log import default_date_format_string, default_format_string
 
 from h3_pipeline.settings import Settings
 from h3_pipeline.telemetry.context import current
@@ -43,6 +44,19 @@ def json_handler() -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(json_formatter())
     return handler
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Write what this project says as Dagster writes what it says: with time and level, or as JSON."""
+    logger = logging.getLogger("h3_pipeline")
+    if logger.handlers:
+        return
+    if settings.h3_log_format == "json":
+        logger.addHandler(json_handler())
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(default_format_string(), default_date_format_string()))
+    logger.addHandler(handler)
 
 
 def json_formatter() -> logging.Formatter:

@@ -151,8 +151,7 @@ def silent_feeds(instance: DagsterInstance, feeds: Iterable[Feed], since: dateti
         if feed.expect_every is None or now - since < feed.expect_every:
             continue
         if not any(feed.matches_key(key) for key in _arrived(instance, now - feed.expect_every)):
-            hours = feed.expect_every.total_seconds() / 3600
-            text = f"feed {feed.name}: no upload that matches {feed.match!r} for more than {hours:g} h"
+            text = f"feed {feed.name}: no upload that matches {feed.match!r} for more than {_shown(feed.expect_every)}"
             yield Trouble(Kind.NO_UPLOADS, text, state=feed.name)
 
 
@@ -188,7 +187,7 @@ def stale_backup(
     made = datetime.fromtimestamp(latest.timestamp, UTC)
     metrics.emit({names.BACKUP_AGE: round((now - made).total_seconds(), 3)})
     if now - made > longest:
-        text = f"the last backup of the warehouse is of {made:%Y-%m-%d %H:%M} UTC; it may be {longest} old"
+        text = f"the last backup of the warehouse is of {made:%Y-%m-%d %H:%M} UTC; it may be {_shown(longest)} old"
         yield Trouble(Kind.BACKUP_STALE, text, state="old")
 
 
@@ -215,6 +214,12 @@ def measure_queues(instance: DagsterInstance) -> None:
     queued = instance.get_runs_count(RunsFilter(statuses=[DagsterRunStatus.QUEUED]))
     waiting = instance.get_materialized_partitions(RAW_UPLOADS) - instance.get_materialized_partitions(UPLOAD_MANIFESTS)
     metrics.emit({names.QUEUE_DEPTH: queued, names.FILES_WAITING: len(waiting)})
+
+
+def _shown(time: timedelta) -> str:
+    """A length of time in hours, or in minutes where it is short."""
+    minutes = time / timedelta(minutes=1)
+    return f"{minutes / 60:,.4g} h" if minutes >= 60 else f"{minutes:.3g} minutes"
 
 
 def now() -> datetime:

@@ -28,6 +28,7 @@ from h3_pipeline.ops.daemon_watch import daemon_watch
 from h3_pipeline.ops.database import outlive_restarts
 from h3_pipeline.ops.health import HealthCheck, health_check
 from h3_pipeline.ops.identity import LoadBalancer, RequireUser, load_balancer, user_of
+from h3_pipeline.ops.logs import log_to_stderr
 from h3_pipeline.ops.run_coordinator import USER_TAG
 from h3_pipeline.ops.tracing import instrument
 from h3_pipeline.settings import Settings
@@ -131,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_loggers(log_level=options.log_level.upper())
     try:
         settings = Settings.load()
+        log_to_stderr(settings)
         options.workspace = options.workspace or [Path("workspace.yaml")]
         for path in options.workspace:
             if not path.is_file():

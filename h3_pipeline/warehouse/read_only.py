@@ -24,7 +24,7 @@ from h3_pipeline.clickhouse.embedded import element, open_embedded
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.settings import Settings
 from h3_pipeline.sql import literal
-from h3_pipeline.warehouse.connect import open_warehouse
+from h3_pipeline.warehouse.connect import open_server, open_warehouse
 
 logger = logging.getLogger(__name__)
 
@@ -165,12 +165,13 @@ def open_reader(
     Raises:
         WarehouseError: It cannot be opened.
     """
+    if not settings.embedded:
+        with open_server(settings, on_wait=on_wait) as engine:
+            yield Reader(engine, _server_settings(engine, {"readonly": 1, **limits}), limits)
+        return
     # brings the tables up to date, which the reader may not
-    with open_warehouse(settings, None, on_wait=on_wait) as warehouse:
-        if not settings.embedded:
-            restrictions = _server_settings(warehouse.engine, {"readonly": 1, **limits})
-            yield Reader(warehouse.engine, restrictions, limits)
-            return
+    with open_warehouse(settings, None, on_wait=on_wait):
+        pass
     with _reader(settings, {"readonly": 1, **limits}, on_wait) as engine:
         yield Reader(engine, None, limits)
 

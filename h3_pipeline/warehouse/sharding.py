@@ -1,114 +1,82 @@
-"""The tables of several shards read as one: ``trips_everywhere`` and its like, and the views over them.
+"""The shards of a cluster, and which of them an upload is on.
 
-Each shard has the whole schema and is loaded as a warehouse of its own, so that every promise of a load holds there
-as it does on one server. Nothing is written through the distributed tables. The deployment of today has one shard, and
-nothing calls this; docs/scaling.md tells when it is worth it, and what else it takes.
+A shard is a warehouse of its own, so that every promise of a load holds there as it does on one server. An upload is
+on one shard, and the key alone says on which: the next version of a file goes where its last one is.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from h3_pipeline.clickhouse.client import ClickHouse
-from h3_pipeline.warehouse.schema import LOADED_TABLES, TRIPS, Placement
-from h3_pipeline.warehouse.templates import render_migration, render_statement
+from h3_pipeline.errors import WarehouseError
 
-EVERYWHERE = "_everywhere"
-"""Ending of the tables and views over all shards."""
+SHARDING_KEY = "cityHash64(upload)"
+"""Decides the shard, over the columns of any table that holds uploads."""
 
-REGION_RESOLUTION = 3
-"""Cells of this H3 resolution, of about 12,000 km², are never split between shards by `ShardKey.REGION`."""
-
-_VIEWS = {"cell_hourly_view": "0004_cell_hourly_view", "flow_hourly_view": "0005_flow_hourly_view"}
-
-
-class ShardKey(Enum):
-    """What decides which shard a trip is on.
-
-    Attributes:
-        expression: Over the columns of ``trips``.
-    """
-
-    UPLOAD = "cityHash64(upload)"
-    """Whole uploads: each is loaded by one shard alone. The one to choose, unless most questions are about one city."""
-
-    REGION = f"cityHash64(h3ToParent(origin_h3, {REGION_RESOLUTION}))"
-    """Cities: a question about one is answered by one shard; an upload of many cities is loaded in parts."""
-
-    @property
-    def expression(self) -> str:
-        """Over the columns of ``trips``."""
-        return self.value
+_ASKED_AT_ONCE = 100
+"""Keys in one question: they are in its address, whose length is limited."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sharding:
-    """How trips are spread.
+class Shard:
+    """A part of the warehouse that holds uploads whole.
 
     Attributes:
-        shards: Number of shards.
-        key: What decides.
+        number: Counted from 1, as ClickHouse does.
+        host: The replica that publishers meet at, since leases and staging tables are on one server; None for the
+            server or engine that the settings name.
+        weight: How much of the uploads it gets, compared with the others.
     """
 
-    shards: int
-    key: ShardKey = ShardKey.UPLOAD
-
-    def condition(self, shard: int) -> str:
-        """Which rows of a clean CSV are a shard's.
-
-        Args:
-            shard: From 0 on, as ClickHouse counts them where all have the same weight.
-        """
-        return f"{self.key.expression} % {self.shards} = {shard}"
-
-    def shard_of(self, engine: ClickHouse, upload: str) -> int:
-        """The only shard of an upload, for `ShardKey.UPLOAD`."""
-        if self.key is not ShardKey.UPLOAD:
-            raise ValueError(f"{self.key} spreads an upload over all shards")
-        return int(
-            engine.value(
-                f"SELECT {self.key.expression} % {{shards:UInt64}} FROM (SELECT {{upload:String}} AS upload)",
-                {"upload": upload, "shards": self.shards},
-            )
-        )
+    number: int
+    host: str | None = None
+    weight: int = 1
 
 
-def create_everywhere(engine: ClickHouse, placement: Placement, sharding: Sharding, *, cluster: str) -> list[str]:
-    """Make the tables and views over all shards, where they are not there yet.
+NAMED = Shard(1)
+"""The server or engine that the settings name: the only shard, where nothing is spread."""
+
+
+def shards_of(engine: ClickHouse, cluster: str) -> tuple[Shard, ...]:
+    """The shards of a cluster, as its servers know them.
 
     Args:
-        engine: A server of the cluster, with all migrations applied.
-        placement: Where the tables of each shard are.
-        sharding: How trips are spread.
-        cluster: The cluster in the servers' ``remote_servers`` whose shards are meant.
+        engine: Any of its servers.
+        cluster: Its name in their ``remote_servers``.
 
-    Returns:
-        Names of the tables and views.
+    Raises:
+        WarehouseError: The servers know no such cluster.
     """
-    made = []
-    for table in LOADED_TABLES:
-        # Only trips can be asked of one shard alone: arrivals are counted where their trip is, not where they arrive.
-        # Without a key, a table on several shards cannot be inserted into.
-        engine.command(
-            render_statement(
-                "distributed",
-                everywhere=placement.table(table + EVERYWHERE),
-                local=placement.table(table),
-                on_cluster=placement.on_cluster(),
-                cluster=cluster,
-                database=placement.database,
-                table=table,
-                key=sharding.key.expression if table == TRIPS else None,
-            )
+    rows = engine.rows(
+        "SELECT shard_num, argMin(host_name, replica_num), any(shard_weight) FROM system.clusters "
+        "WHERE cluster = {cluster:String} GROUP BY shard_num ORDER BY shard_num",
+        {"cluster": cluster},
+    )
+    if not rows:
+        raise WarehouseError(
+            f"CLICKHOUSE_CLUSTER: {engine.where} knows no cluster {cluster!r}; see system.clusters there"
         )
-        made.append(table + EVERYWHERE)
-    for view, migration in _VIEWS.items():
-        name = view.replace("_view", f"{EVERYWHERE}_view")
-        engine.command(
-            render_migration(
-                migration,
-                table=lambda _, name=name: f"{placement.table(name)} {placement.on_cluster()}",
-                qualified=lambda table: placement.table(table + EVERYWHERE),
-            )
+    return tuple(Shard(int(number), str(host), int(weight)) for number, host, weight in rows)
+
+
+def group_by_shard(engine: ClickHouse, shards: Sequence[Shard], uploads: Iterable[str]) -> dict[Shard, list[str]]:
+    """Uploads by their shard, in the order given; a shard without any is left out.
+
+    Args:
+        engine: Any engine: it is asked for nothing but the hash.
+        shards: All shards, in order.
+        uploads: Keys below ``uploads/``.
+    """
+    # as a Distributed table counts: a shard has as many places as its weight says
+    places = [shard for shard in shards for _ in range(shard.weight)]
+    keys = list(uploads)
+    groups: dict[Shard, list[str]] = {}
+    for first in range(0, len(keys), _ASKED_AT_ONCE):
+        rows = engine.rows(
+            f"SELECT upload, {SHARDING_KEY} % {{places:UInt64}} "
+            "FROM (SELECT arrayJoin({uploads:Array(String)}) AS upload)",
+            {"uploads": keys[first : first + _ASKED_AT_ONCE], "places": len(places)},
         )
-        made.append(name)
-    return made
+        for upload, place in rows:
+            groups.setdefault(places[int(place)], []).append(str(upload))
+    return groups

@@ -1,9 +1,16 @@
 """The definitions load, and say what the design says."""
 
+import os
 import subprocess
 import sys
 
-from dagster import AssetKey, BackfillPolicy, DefaultSensorStatus, DynamicPartitionsDefinition
+from dagster import (
+    AssetKey,
+    BackfillPolicy,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    DynamicPartitionsDefinition,
+)
 
 from h3_pipeline.definitions import build_definitions
 from h3_pipeline.settings import Settings
@@ -62,8 +69,32 @@ def test_sensors_run_by_default() -> None:
     repository = build_definitions().get_repository_def()
     statuses = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     assert statuses == dict.fromkeys(
-        ("uploads_sensor", "processed_sensor", "report_failed_runs", "report_troubles"), DefaultSensorStatus.RUNNING
+        ("uploads_sensor", "processed_sensor", "report_troubles"), DefaultSensorStatus.RUNNING
     )
+
+
+def test_on_a_laptop_no_schedule_runs_by_itself() -> None:
+    repository = build_definitions().get_repository_def()
+    assert {schedule.default_status for schedule in repository.schedule_defs} == {DefaultScheduleStatus.STOPPED}
+
+
+def test_where_there_is_a_server_every_schedule_runs_by_local_time() -> None:
+    program = (
+        "from h3_pipeline.definitions import defs\n"
+        "for schedule in defs.get_repository_def().schedule_defs:\n"
+        "    print(schedule.name, schedule.default_status.name, schedule.execution_timezone)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "CLICKHOUSE_HOST": "warehouse.internal", "H3_TIMEZONE": "Europe/Prague"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    schedules = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert {"reconcile_daily", "back_up_daily", "drill_weekly", "check_backups_daily", "prune_daily"} <= set(schedules)
+    assert all(found == ["RUNNING", "Europe/Prague"] for found in schedules.values()), schedules
 
 
 def test_column_schema_is_that_of_the_contract() -> None:

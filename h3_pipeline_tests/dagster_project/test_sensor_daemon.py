@@ -35,10 +35,7 @@ def listing(module_patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def daemon(
-    listing: Listing, module_patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Daemon]:
-    module_patch.setattr(sensor_daemon, "is_under_min_interval", lambda *arguments, **named: False)
+def daemon(listing: Listing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with sensor_daemon_on(tmp_path_factory.mktemp("dagster")) as daemon:
         yield daemon
 

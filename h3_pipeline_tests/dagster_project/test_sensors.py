@@ -5,10 +5,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, DagsterRunStatus
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus, SensorResult, build_sensor_context
 
 from h3_pipeline import sensors
+from h3_pipeline.alert_sensors import report_troubles
 from h3_pipeline.definitions import build_definitions
+from h3_pipeline.errors import PipelineError
 from h3_pipeline.ingestion import ingest
 from h3_pipeline.jobs import ingest_uploads
 from h3_pipeline.partitions import UPLOADS, uploads_partitions
@@ -69,6 +71,55 @@ def test_new_files_make_one_run(
     again = look(instance, pipeline, result.cursor)
     assert not again.run_requests
     assert not again.asset_events
+
+
+@pytest.mark.parametrize(
+    ("keys", "feed"),
+    [
+        (["taxis/a.csv", "taxis/2024/b.csv"], "taxis"),
+        (["a.csv"], None),
+        (["taxis/a.csv", "bikes/b.csv"], None),  # of several: limited by none of them
+        (["in/yellow-1.csv", "other/yellow-2.csv"], "yellow"),  # a user's feed, wherever its files are
+        (["in/yellow-1.csv", "in/green.csv"], None),
+        (["in/green.csv", "in/red.csv"], "in"),
+    ],
+)
+def test_a_run_is_tagged_with_the_feed_that_limits_it(
+    pipeline: PipelineResource,
+    instance: DagsterInstance,
+    put: Callable[[str, str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: list[str],
+    feed: str | None,
+) -> None:
+    feeds = tmp_path / "feeds.yaml"
+    feeds.write_text("feeds: [{name: yellow, match: '*/yellow-*'}]")
+    monkeypatch.setenv("H3_PIPELINE_FEEDS", str(feeds))
+    for key in keys:
+        put(key, trips_csv(1))
+    [request] = look(instance, pipeline).run_requests or []
+    assert request.tags.get("h3_pipeline/feed") == feed
+
+
+def test_feeds_that_cannot_be_read_are_told_by_the_run(
+    pipeline: PipelineResource,
+    pipeline_bucket: Bucket,
+    instance: DagsterInstance,
+    put: Callable[[str, str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feeds = tmp_path / "feeds.yaml"
+    feeds.write_text("feeds: [{name: a, surprise: 1}]")
+    monkeypatch.setenv("H3_PIPELINE_FEEDS", str(feeds))
+    put("taxis/a.csv", trips_csv(1))
+    result = look(instance, pipeline)
+    assert submit(result, instance) == [["taxis/a.csv"]]
+    with pytest.raises(PipelineError, match="surprise"):
+        ingest(["taxis/a.csv"], bucket=pipeline_bucket, instance=instance)
+    with build_sensor_context(instance=instance) as context:  # nor are other troubles left untold
+        assert isinstance(report_troubles(context, pipeline=pipeline), SensorResult)
 
 
 def test_a_replaced_file_runs_on_its_own(

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dagster import (
@@ -14,6 +13,7 @@ from dagster import (
     AssetKey,
     AssetMaterialization,
     DagsterInstance,
+    DagsterRunStatus,
     Failure,
     OpExecutionContext,
     SensorResult,
@@ -24,6 +24,8 @@ from dagster import (
     materialize,
     op,
 )
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
 
 from h3_pipeline.alert_sensors import report_troubles
@@ -44,30 +46,18 @@ from h3_pipeline.ops.alerts import (
 )
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.settings import Settings
+from h3_pipeline.telemetry import metric_names as names
+from h3_pipeline.telemetry import metrics
+from h3_pipeline_tests.ops.subscriber import Subscriber
 from h3_pipeline_tests.servers.aws import Aws, aws_services
+
+SOMEWHERE = RemoteJobOrigin(
+    RemoteRepositoryOrigin(InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="somewhere")), "all"), "ingest"
+)
+"""A run in the queue must say where its code is; nobody takes it from there."""
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-
-
-class Subscriber:
-    """A topic, and a queue that gets its messages."""
-
-    def __init__(self, aws: Aws) -> None:
-        sns, self._sqs = aws.client("sns"), aws.client("sqs")
-        self.topic: str = sns.create_topic(Name="alerts")["TopicArn"]
-        self._queue: str = self._sqs.create_queue(QueueName="people")["QueueUrl"]
-        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
-        sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"])
-
-    def messages(self) -> list[dict[str, Any]]:
-        """What has come since the last look."""
-        found = []
-        while got := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
-            for message in got:
-                found.append(json.loads(message["Body"]))
-                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +109,10 @@ def hear(instance: DagsterInstance, now: datetime) -> None:
         instance.add_daemon_heartbeat(DaemonHeartbeat(now.timestamp(), daemon, "id", []))
 
 
+in_files = pytest.mark.parametrize("instance", ["in files"], indirect=True)
+"""Such an instance needs a daemon."""
+
+
 @op
 def refuse(context: OpExecutionContext) -> None:
     raise Failure(f"200 of 200 uploads refused. bad-{context.run_id[:4]}.csv: No feed knows this header")
@@ -154,6 +148,43 @@ def test_a_thousand_bad_files_are_one_message(
     assert message["Subject"] == "h3_pipeline: 3 runs failed"
 
 
+@in_files
+def test_each_look_writes_the_metrics_of_the_instance(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As Dagster evaluates the sensor, with its resource: that is what turns metrics on."""
+    monkeypatch.setenv("H3_METRICS", "emf")
+    for asset_name, keys in (("raw_uploads", "abc"), ("upload_manifests", "a")):
+        for key in keys:
+            instance.report_runless_asset_event(AssetMaterialization(AssetKey(asset_name), partition=key))
+    instance.report_runless_asset_event(AssetMaterialization(AssetKey("warehouse_backup")))
+    for _ in range(2):
+        instance.create_run_for_job(ingest, status=DagsterRunStatus.QUEUED, remote_job_origin=SOMEWHERE)
+    hear(instance, datetime.now(UTC) - timedelta(seconds=100))
+    cursor = None
+    for _ in range(2):
+        with build_sensor_context(
+            instance=instance, cursor=cursor, resources={"pipeline": PipelineResource()}
+        ) as context:
+            cursor = report_troubles.evaluate_tick(context).cursor
+        ingest.execute_in_process(instance=instance, raise_on_error=False)
+    with build_sensor_context(instance=instance, cursor=cursor, resources={"pipeline": PipelineResource()}) as context:
+        report_troubles.evaluate_tick(context)
+    metrics.use(None)
+    found: dict[str, list[float]] = {}
+    for line in capfd.readouterr().out.splitlines():
+        document = json.loads(line)
+        for metric in names.METRICS:
+            if metric.name in document:
+                found.setdefault(metric.name, []).append(document[metric.name])
+    assert found[names.QUEUE_DEPTH.name] == [2, 2, 2]
+    assert found[names.FILES_WAITING.name] == [2, 2, 2]
+    assert found[names.RUNS_FAILED.name] == [1, 1]
+    assert all(0 <= age < 100 for age in found[names.BACKUP_AGE.name])
+    assert len(found[names.BACKUP_AGE.name]) == 3
+    assert all(0 <= silence < 200 for silence in found[names.DAEMON_SILENCE.name])
+
+
 def test_what_failed_before_the_first_tick_is_nobodys_alarm(
     instance: DagsterInstance, tick: Callable[..., None], subscriber: Subscriber
 ) -> None:
@@ -176,10 +207,6 @@ def holds() -> AssetCheckResult:
 @asset_check(asset=table)
 def looks_odd() -> AssetCheckResult:
     return AssetCheckResult(passed=False, severity=AssetCheckSeverity.WARN)
-
-
-in_files = pytest.mark.parametrize("instance", ["in files"], indirect=True)
-"""Such an instance needs a daemon."""
 
 
 @in_files

@@ -220,7 +220,10 @@ def test_clickhouse_keeps_who_asked(observed: Observed) -> None:
 
 
 def test_the_documented_queries(observed: Observed) -> None:
-    """The engine makes no spans of its own: one is written here as a server writes it, for the header that it got."""
+    """The engine makes no spans of its own: one is written here as a server writes it, for the header that it got.
+
+    It has the table, but only the network interfaces of a server begin a trace, and the engine has none of them.
+    """
     [cost] = [
         row
         for row in _ask(observed.server, documented("AS statements"), run=observed.run_id)
@@ -264,6 +267,7 @@ def test_metrics_of_the_run(observed: Observed) -> None:
     assert values(names.ROWS_LOADED) == [(30, "generic")]
     assert values(names.ROWS_REJECTED) == [(2, "generic")]
     assert values(names.ROWS_REJECTED_BY_REASON) == [(2, "origin_null_island")]
+    assert values(names.UPLOAD_BYTES) == [(len(trips_csv(30, bad=2)), "generic")]
     assert values(names.UPLOADS_LOADED) == [(1, "generic")]
     assert values(names.UPLOADS_REFUSED) == [(1, None)]
     assert {value for _, value in values(names.STAGE_SECONDS)} == {stage.value for stage in names.Stage}

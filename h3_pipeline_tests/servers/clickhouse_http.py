@@ -39,7 +39,7 @@ class ClickHouseServer:
     """A running server, steered over its control port.
 
     Attributes:
-        host: Always 127.0.0.1.
+        host: A loopback address.
         port: The port that clients talk to.
         pid: The id of its process.
     """
@@ -80,7 +80,7 @@ class ClickHouseServer:
         self._control("DELETE", "/statements")
 
     def _control(self, method: str, path: str, document: object = None) -> Any:
-        connection = http.client.HTTPConnection(self.host, self._control_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._control_port, timeout=10)
         try:
             connection.request(method, path, json.dumps(document), {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -137,7 +137,13 @@ def unavailable_fault(
 
 @contextmanager
 def clickhouse_server(
-    path: Path, *, password: str = "", user: str = "default", chdb_options: Mapping[str, str] | None = None
+    path: Path,
+    *,
+    password: str = "",
+    user: str = "default",
+    chdb_options: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> Iterator[ClickHouseServer]:
     """Run a server in a child process for as long as the context lasts.
 
@@ -146,11 +152,14 @@ def clickhouse_server(
         password: The user's password.
         user: The only user.
         chdb_options: chDB's start options by name, such as ``config-file`` for named collections.
+        host: The loopback address to listen on.
+        port: The port there; 0 takes a free one.
 
     Raises:
         RuntimeError: If it does not start; the message ends with what it wrote on stderr.
     """
     command = [sys.executable, "-m", __name__, "--path", str(path), "--user", user, "--end-with-stdin"]
+    command += ["--host", host, "--port", str(port)]
     for name, value in (chdb_options or {}).items():
         command += ["--chdb-option", f"{name}={value}"]
     # The password goes through the environment: a command line is for everybody to read.
@@ -200,7 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM, SIGINT or, if asked to, the end of stdin."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", type=Path, required=True, help="folder of the data")
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one (default)")
+    parser.add_argument("--host", default="127.0.0.1", help="loopback address (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="port there; 0 takes a free one (default)")
     parser.add_argument("--user", default="default")
     parser.add_argument("--config-file", type=Path, help="chDB's server configuration, for named collections")
     parser.add_argument("--chdb-option", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
@@ -225,10 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(str(error))
     if options.end_with_stdin:
         threading.Thread(target=_wait_for_end_of_stdin, args=(ended,), daemon=True).start()
-    server, control = QueryServer(engine, state, options.port), ControlServer(state)
+    server, control = QueryServer(engine, state, options.port, options.host), ControlServer(state)
     with serving(server), serving(control):
         ports = {"port": server.server_port, "control_port": control.server_port}
-        print(json.dumps({"host": "127.0.0.1", **ports, "pid": os.getpid()}), flush=True)
+        print(json.dumps({"host": options.host, **ports, "pid": os.getpid()}), flush=True)
         ended.wait()
     threading.Timer(_GRACE_SECONDS, os._exit, (0,)).start()  # the engine waits for statements that still run
     engine.close()

@@ -31,10 +31,10 @@ _CONTENT_TYPES = {
 class QueryServer(LoopbackServer):
     """The port that clients talk to."""
 
-    def __init__(self, engine: Engine, state: ServerState, port: int = 0) -> None:
+    def __init__(self, engine: Engine, state: ServerState, port: int = 0, host: str = "127.0.0.1") -> None:
         self.engine = engine
         self.state = state
-        super().__init__(QueryHandler, port)
+        super().__init__(QueryHandler, port, host)
 
 
 class ControlServer(LoopbackServer):

@@ -27,21 +27,21 @@ class ResponseCut(Exception):
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """A threading HTTP server on 127.0.0.1; port 0 takes a free one."""
+    """A threading HTTP server on a loopback address, 127.0.0.1 if none is given; port 0 takes a free one."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
+    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0, host: str = "127.0.0.1") -> None:
         self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), handler)
+        super().__init__((host, port), handler)
 
     def server_bind(self) -> None:
         """Bind without the reverse look-up of the host's name, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no fault of the server."""

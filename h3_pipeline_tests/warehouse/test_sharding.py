@@ -1,28 +1,36 @@
-"""Several shards: each is a warehouse of its own, and together they hold what one would.
+"""The tables and views over all shards, as one engine makes them, and what views give that add up several shards.
 
-One engine stands for all of them: it reads the cluster from its configuration and makes the distributed tables, but
-has no server that another could ask. So the shards are databases, and their union is read in place of those tables.
+The engine reads the cluster from its configuration, but has no server that another could ask. So the shards are
+databases here, and their union is read in place of the distributed tables.
 """
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from h3_pipeline.clickhouse.client import ClickHouse, QueryError
+from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.clickhouse.embedded import open_embedded
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.storage.named_collection import named_collection_configuration
+from h3_pipeline.warehouse.everywhere import (
+    TABLES,
+    everywhere,
+    everywhere_is_current,
+    everywhere_statements,
+    keep_everywhere,
+)
 from h3_pipeline.warehouse.loading import Warehouse
 from h3_pipeline.warehouse.migrate import migrate
 from h3_pipeline.warehouse.schema import LOADED_TABLES, Placement
-from h3_pipeline.warehouse.sharding import Sharding, ShardKey, create_everywhere
+from h3_pipeline.warehouse.sharding import SHARDING_KEY, group_by_shard, shards_of
 from h3_pipeline.warehouse.templates import render_migration
 from h3_pipeline_tests.dagster_project.conftest import trips_csv
 from h3_pipeline_tests.uploads import process_all
 
 SHARDS = 3
-UPLOADS = {f"{name}.csv": trips_csv(40, first_minute=100 * place) for place, name in enumerate("abcdef")}
+# they share hours and cells, so that views have to add up rows of several shards
+UPLOADS = {f"{name}.csv": trips_csv(40, first_minute=10 * place) for place, name in enumerate("abcdef")}
 
 _CLUSTER = "<remote_servers><trips_cluster>{}</trips_cluster></remote_servers>".format(
     "".join(
@@ -58,63 +66,64 @@ def warehouse(engine: ClickHouse, manifests: dict[str, Manifest]) -> Callable[[s
     return make
 
 
-@pytest.fixture(scope="module")
-def whole(warehouse: Callable[[str], Warehouse], manifests: dict[str, Manifest]) -> Warehouse:
-    """All uploads in one warehouse."""
-    whole = warehouse("whole")
-    for manifest in manifests.values():
-        whole.load(manifest)
-    return whole
-
-
-@pytest.mark.parametrize("key", ShardKey)
-def test_tables_and_views_over_all_shards(
-    engine: ClickHouse, warehouse: Callable[[str], Warehouse], key: ShardKey
-) -> None:
-    placement = warehouse(f"ddl_{key.name.lower()}").placement
-    made = create_everywhere(engine, placement, Sharding(SHARDS, key), cluster="trips_cluster")
-    assert create_everywhere(engine, placement, Sharding(SHARDS, key), cluster="trips_cluster") == made
-    assert engine.value("SELECT count() FROM system.clusters WHERE cluster = 'trips_cluster'") == SHARDS
-    for table in LOADED_TABLES:
-        everywhere = f"{table}_everywhere"
-        local, distributed = (
-            engine.rows(
-                "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}",
-                {"database": placement.database, "table": name},
-            )
-            for name in (table, everywhere)
+def test_tables_and_views_over_all_shards(engine: ClickHouse, warehouse: Callable[[str], Warehouse]) -> None:
+    placement = warehouse("ddl").placement
+    assert not everywhere_is_current(engine, placement)
+    keep_everywhere(engine, placement, cluster="trips_cluster")
+    assert everywhere_is_current(engine, placement)
+    over_all = everywhere(placement).database
+    made = engine.rows(f"SELECT name, uuid FROM system.tables WHERE database = '{over_all}' ORDER BY name")
+    keep_everywhere(engine, placement, cluster="trips_cluster")
+    assert engine.rows(f"SELECT name, uuid FROM system.tables WHERE database = '{over_all}' ORDER BY name") == made
+    assert {name for name, _ in made} == {*TABLES, "cell_hourly_view", "flow_hourly_view"}
+    for table in TABLES:
+        text = engine.value(f"SHOW CREATE TABLE {over_all}.{table}")
+        assert f"Distributed('trips_cluster', 'ddl', '{table}', {SHARDING_KEY})" in text
+    for table in LOADED_TABLES[1:]:
+        assert f"FROM {over_all}.{table} " in engine.value(f"SHOW CREATE VIEW {over_all}.{table}_view").replace(
+            "\n", " "
         )
-        assert distributed == local
-        text = engine.value(f"SHOW CREATE TABLE {placement.table(everywhere)}")
-        assert f"Distributed('trips_cluster', '{placement.database}', '{table}'" in text
-        assert (key.expression in text) == (table == "trips")
-    for view in ("cell_hourly", "flow_hourly"):
-        assert f"{view}_everywhere" in engine.value(f"SHOW CREATE VIEW {placement.table(view + '_everywhere_view')}")
 
 
-def test_nobody_inserts_rollups_through_the_distributed_tables(
+def test_on_a_cluster_with_replicas_every_statement_is_for_all_servers(engine: ClickHouse) -> None:
+    """No server here takes ON CLUSTER: the engine's parser tells that they are what they should be."""
+    statements = everywhere_statements(Placement("p", "trips_cluster"), cluster="trips_cluster")
+    assert len(statements) == 1 + len(TABLES) + 4
+    for statement in statements:
+        parsed = engine.value("SELECT formatQuerySingleLine({sql:String})", {"sql": statement})
+        assert "ON CLUSTER trips_cluster" in parsed, parsed
+
+
+def test_a_question_about_one_upload_is_planned_on_one_shard(
     engine: ClickHouse, warehouse: Callable[[str], Warehouse]
 ) -> None:
-    placement = warehouse("ddl_insert").placement
-    create_everywhere(engine, placement, Sharding(SHARDS), cluster="trips_cluster")
-    with pytest.raises(QueryError, match="sharding key"):
-        engine.command(
-            f"INSERT INTO {placement.table('cell_hourly_everywhere')} SELECT * FROM {placement.table('cell_hourly')}"
-        )
+    placement = warehouse("plans").placement
+    keep_everywhere(engine, placement, cluster="trips_cluster")
+    settings = {"optimize_skip_unused_shards": 1, "force_optimize_skip_unused_shards": 2}
+    shards = shards_of(engine, "trips_cluster")
+    [shard] = group_by_shard(engine, shards, ["a.csv"])
+    for table in TABLES:
+        question = f"SELECT count() FROM {everywhere(placement).table(table)} WHERE upload = 'a.csv'"
+        # it is asked over a network that is not there: the error names the only server that is asked
+        with pytest.raises(Exception, match=f"{shard.host}:9000") as error:
+            engine.rows(question, settings=settings)
+        assert all(f"{other.host}:9000" not in str(error.value) for other in shards if other != shard)
 
 
 def test_each_upload_is_on_one_shard_and_all_shards_make_the_whole(
-    engine: ClickHouse, warehouse: Callable[[str], Warehouse], whole: Warehouse, manifests: dict[str, Manifest]
+    engine: ClickHouse, warehouse: Callable[[str], Warehouse], manifests: dict[str, Manifest]
 ) -> None:
-    sharding = Sharding(SHARDS)
-    shards = [warehouse(f"shard_{number}") for number in range(SHARDS)]
-    for key, manifest in manifests.items():
-        shards[sharding.shard_of(engine, key)].load(manifest)
-    used = [shard for shard in shards if engine.value(f"SELECT count() FROM {shard.placement.table('trips')}")]
-    assert len(used) > 1
-    # what is replaced, and what is retracted, touches its own shard alone
+    whole = warehouse("whole")
+    for manifest in manifests.values():
+        whole.load(manifest)
+    shards = {shard: warehouse(f"shard_{shard.number}") for shard in shards_of(engine, "trips_cluster")}
+    groups = group_by_shard(engine, list(shards), manifests)
+    assert len(groups) > 1
+    for shard, keys in groups.items():
+        for key in keys:
+            shards[shard].load(manifests[key])
     key = "b.csv"
-    own = shards[sharding.shard_of(engine, key)]
+    own = next(shards[shard] for shard, keys in groups.items() if key in keys)
     own.load(manifests[key])
     own.retract(key)
     own.load(manifests[key])
@@ -131,29 +140,3 @@ def test_each_upload_is_on_one_shard_and_all_shards_make_the_whole(
         )
         assert len(expected) > 10
         assert found == expected
-
-
-def test_by_region_every_trip_is_on_exactly_one_shard(engine: ClickHouse, whole: Warehouse) -> None:
-    sharding = Sharding(SHARDS, ShardKey.REGION)
-    table = whole.placement.table("trips")
-    conditions = [sharding.condition(shard) for shard in range(SHARDS)]
-    sums = ", ".join(f"countIf({condition})" for condition in conditions)
-    times = " + ".join(f"({condition})" for condition in conditions)
-    [counts] = engine.rows(f"SELECT {sums} FROM {table}")
-    assert sum(counts) == 40 * len(UPLOADS)
-    assert engine.value(f"SELECT countIf({times} != 1) FROM {table}") == 0
-    # a question about one cell needs one shard: planning it is refused where the key does not tell which
-    placement = Placement("ddl_region")
-    cell = engine.value(f"SELECT any(origin_h3) FROM {table}")
-    plan = (
-        f"EXPLAIN SELECT count() FROM {placement.table('trips_everywhere')} WHERE origin_h3 = {cell} "
-        "SETTINGS optimize_skip_unused_shards = 1, force_optimize_skip_unused_shards = 2"
-    )
-    engine.rows(plan)
-    with pytest.raises(QueryError, match=r"Sharding key .* is not used"):
-        engine.rows(plan.replace("origin_h3 =", "row_number ="))
-
-
-def test_an_upload_has_no_shard_of_its_own_by_region(engine: ClickHouse) -> None:
-    with pytest.raises(ValueError, match="spreads an upload over all shards"):
-        Sharding(SHARDS, ShardKey.REGION).shard_of(engine, "a.csv")

@@ -1,3 +1,3 @@
--- All shards as one table, for readers. Whoever loads writes to the tables of one shard (docs/scaling.md).
-CREATE TABLE IF NOT EXISTS {{ everywhere }} {{ on_cluster }} AS {{ local }}
-ENGINE = Distributed({{ literal(cluster) }}, {{ literal(database) }}, {{ literal(table) }}{% if key %}, {{ key }}{% endif %})
+-- A table of all shards, for readers. Whoever loads writes to the tables of one shard (docs/scaling.md).
+CREATE OR REPLACE TABLE {{ everywhere }} {{ on_cluster }} AS {{ local }}
+ENGINE = Distributed({{ literal(cluster) }}, {{ literal(database) }}, {{ literal(table) }}, {{ key }})
