@@ -16,6 +16,7 @@ import botocore.session
 from boto3.exceptions import Boto3Error
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader
 from botocore.utils import parse_timestamp
 from s3transfer.exceptions import RetriesExceededError
 
@@ -299,9 +300,14 @@ class Bucket:
         return StorageError(f"{self} {failure}: {' '.join(str(error).split())} {hint}")
 
 
+_descriptions = Loader(include_default_search_paths=True)
+"""What boto3 knows of AWS's services, read once: it takes longer than all else that a session does."""
+
+
 def _session() -> boto3.session.Session:
     """A session that reads times in a listing without guessing at their format: three quarters of a listing's time."""
     session = botocore.session.get_session()
+    session.register_component("data_loader", _descriptions)
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
     return boto3.session.Session(botocore_session=session)
 
