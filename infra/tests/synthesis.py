@@ -13,6 +13,7 @@ from aws_cdk import App
 from h3_infra.config import FOLDER, Config
 from h3_infra.deployment import build, check
 
+from tests.authority import certificates
 from tests.emulator.names import ACCOUNT, CERTIFICATE, IMAGE, REGION
 
 IMAGE_TAG = "0123abc"
@@ -27,7 +28,11 @@ class Choice(StrEnum):
     PROD = "prod"
     CLOUD = "prod-cloud"
     LARGER = "dev-larger"
-    """The first one, some time later."""
+    """The first one, some time later, while its first server is lost."""
+    SHARDED = "dev-sharded"
+    """The first one, with twice as many servers."""
+    CLOUD_LARGER = "prod-cloud-larger"
+    """Option B, some time later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +83,20 @@ def settings(choice: Choice) -> dict[str, Any]:
     made["account"], made["region"] = ACCOUNT, REGION
     made["web"]["certificate_arn"] = CERTIFICATE
     made["clickhouse"]["servers"]["ami_id"] = IMAGE
-    if choice is Choice.CLOUD:
+    if name == "dev":
+        made["clickhouse"]["servers"]["certificate_authority"] = str(certificates() / "ca.pem")
+    if choice in (Choice.CLOUD, Choice.CLOUD_LARGER):
         made["clickhouse"]["option"] = "B"
+    if choice in (Choice.LARGER, Choice.CLOUD_LARGER):
+        made["web"] |= {"size": {"vcpu": 2, "memory_gib": 8}, "desired": 4}
+        made["database"]["storage_gib"] *= 2
     if choice is Choice.LARGER:
-        made["web"] |= {"size": {"vcpu": 2, "memory_gib": 4}, "desired": 4}
-        made["database"]["storage_gib"] = 40
+        made["clickhouse"]["servers"]["writer"] = 2
+    if choice is Choice.SHARDED:
+        made["clickhouse"]["servers"]["shards"] = 2
+    if choice is Choice.CLOUD_LARGER:
+        # as docs/aws.md says, so that it can be torn down
+        made["keep_data"] = False
     return made
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from h3_infra.costs import lines, table
 from h3_infra.picture import mermaid
 
+from h3_pipeline.storage.redelivery import DELIVERIES
 from tests.synthesis import Assembly, Choice
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "aws.md"
@@ -40,3 +41,8 @@ def test_the_costs_are_the_configurations(assemblies: dict) -> None:
 def test_the_budget_is_above_what_the_deployment_costs_at_rest(assembly: Assembly) -> None:
     total = sum(line.dollars for line in lines(assembly.config, endpoints(assembly)))
     assert 0 < total < assembly.config.alarms.monthly_budget_usd
+
+
+def test_the_queue_gives_up_as_late_as_the_operations_ask_for() -> None:
+    operations = (DOCUMENT.parent / "operations.md").read_text()
+    assert f"`maxReceiveCount` of {DELIVERIES} or more" in operations
