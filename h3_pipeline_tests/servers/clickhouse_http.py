@@ -145,6 +145,7 @@ def clickhouse_server(
     user: str = "default",
     chdb_options: Mapping[str, str] | None = None,
     certificate: Path | None = None,
+    python: Path = Path(sys.executable),
 ) -> Iterator[ClickHouseServer]:
     """Run a server in a child process for as long as the context lasts.
 
@@ -154,11 +155,12 @@ def clickhouse_server(
         user: The only user.
         chdb_options: chDB's start options by name, such as ``config-file`` for named collections.
         certificate: PEM file with a certificate and its key, to speak HTTPS.
+        python: The Python that runs it, which must have the engine.
 
     Raises:
         RuntimeError: If it does not start; the message ends with what it wrote on stderr.
     """
-    command = [sys.executable, "-m", __name__, "--path", str(path), "--user", user, "--end-with-stdin"]
+    command = [str(python), "-m", __name__, "--path", str(path), "--user", user, "--end-with-stdin"]
     for name, value in (chdb_options or {}).items():
         command += ["--chdb-option", f"{name}={value}"]
     if certificate:

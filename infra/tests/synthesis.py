@@ -50,9 +50,9 @@ class Assembly:
     templates: dict[str, dict[str, Any]]
 
     def resources(self, kind: str, stack: str | None = None) -> dict[str, Resource]:
-        """Properties of the resources of one type, by logical id."""
+        """Properties of the resources of one type, by logical id; of all stacks, by `stack/logical id`."""
         return {
-            logical_id: resource.get("Properties", {})
+            logical_id if stack else f"{name}/{logical_id}": resource.get("Properties", {})
             for name, template in self.templates.items()
             if stack in (None, name)
             for logical_id, resource in template["Resources"].items()

@@ -544,7 +544,7 @@ def test_only_the_daemon_starts_runs_and_hands_on_only_their_roles(assembly: Ass
     passes = {policy: each for policy, each in assembly.statements() if "iam:PassRole" in each["Action"]}
     assert len(starts) == 1
     assert set(passes) == starts
-    assert next(iter(starts)).startswith("DaemonPolicy")
+    assert next(iter(starts)).startswith("dagster/DaemonPolicy")
     (statement,) = passes.values()
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
     assert len(statement["Resource"]) == 2

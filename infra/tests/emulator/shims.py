@@ -456,6 +456,7 @@ class Database(Shim):
             DBInstanceIdentifier=self.physical,
             AllocatedStorage=int(properties["AllocatedStorage"]),
             DBInstanceClass=properties["DBInstanceClass"],
+            DeletionProtection=typed(properties["DeletionProtection"]),
         )
 
     @staticmethod
