@@ -4,7 +4,9 @@ import json
 import os
 import socket
 import ssl
+import subprocess
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
+import run_task
 
 from h3_pipeline.errors import StorageError
 from h3_pipeline.local.postgres import PostgresServer, find_programs, local_postgres
@@ -82,6 +85,33 @@ def ask(server: ClickHouseServer, settings: dict[str, str], password: str, query
     context = ssl.create_default_context(cadata=settings["CLICKHOUSE_CA_CERT"])
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), context=context) as answer:
         return [line.split("\t") for line in answer.read().decode().splitlines()]
+
+
+def operator(aws: Aws, *arguments: str) -> str:
+    """What `infra/run_task.py` prints on stderr: the task's ARN."""
+    program = [PROGRAMS / "python", REPOSITORY / "infra" / "run_task.py", *arguments]
+    environment = {"PATH": os.environ["PATH"], **aws.environment}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stderr.strip()
+
+
+def _end(aws: Aws, name: str, arn: str, text: str) -> None:
+    """Let a task end as ECS does, and see that whoever waits for it reads its log."""
+    ecs, logs = aws.client("ecs"), aws.client("logs")
+    container = next(
+        each
+        for each in ecs.describe_task_definition(taskDefinition=f"{name}-run")["taskDefinition"]["containerDefinitions"]
+        if each["name"] == "run"
+    )
+    options = container["logConfiguration"]["options"]
+    stream = f"{options['awslogs-stream-prefix']}/run/{arn.rpartition('/')[2]}"
+    logs.create_log_stream(logGroupName=options["awslogs-group"], logStreamName=stream)
+    event = {"timestamp": int(time.time() * 1000), "message": text}
+    logs.put_log_events(logGroupName=options["awslogs-group"], logStreamName=stream, logEvents=[event])
+    ecs.stop_task(cluster=name, task=arn)
+    assert run_task.wait(ecs, name, arn)["name"] == "run"
+    assert run_task.said(ecs, logs, name, arn) == [text]
 
 
 def free_port() -> int:
@@ -163,5 +193,15 @@ def _life(
     assert loaded == [["city/a b.csv", str(ROWS), "0"]]
     refused = {each.exception_code for each in server.statements()}
     assert 516 in refused  # the password of before; that of the secret then did
+
+    # whoever operates it asks in a task of the same kind
+    question = ["h3-pipeline", "query", "--format", "json", "SELECT count() AS trips FROM trips"]
+    arn = operator(aws, "--no-wait", "dev", *question)
+    (asked,) = (each for each in tasks.launched_runs() if each["command"][0] == "h3-pipeline")
+    assert tasks.start("run", asked["command"], name="operator").wait(120) == 0
+    answer = (tasks.folder / "operator.log").read_text()
+    assert json.loads(answer) == [{"trips": ROWS}], answer
+    _end(aws, tasks.name, arn, answer)
+
     keys = {each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]}
     assert {key.partition("/")[0] for key in keys} >= {"uploads", "processed", "rejected", "compute-logs"}

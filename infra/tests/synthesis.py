@@ -31,8 +31,10 @@ class Choice(StrEnum):
     """The first one, some time later, while its first server is lost."""
     SHARDED = "dev-sharded"
     """The first one, with twice as many servers."""
-    CLOUD_LARGER = "prod-cloud-larger"
-    """Option B, some time later."""
+    DEV_CLOUD = "dev-cloud"
+    """Option B to try things in, which can be torn down."""
+    DEV_CLOUD_LARGER = "dev-cloud-larger"
+    """The same some time later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +87,15 @@ def settings(choice: Choice) -> dict[str, Any]:
     made["clickhouse"]["servers"]["ami_id"] = IMAGE
     if name == "dev":
         made["clickhouse"]["servers"]["certificate_authority"] = str(certificates() / "ca.pem")
-    if choice in (Choice.CLOUD, Choice.CLOUD_LARGER):
-        made["clickhouse"]["option"] = "B"
-    if choice in (Choice.LARGER, Choice.CLOUD_LARGER):
+    if choice in (Choice.CLOUD, Choice.DEV_CLOUD, Choice.DEV_CLOUD_LARGER):
+        made["clickhouse"] |= {"option": "B", "cloud": settings(Choice.PROD)["clickhouse"]["cloud"]}
+    if choice in (Choice.LARGER, Choice.DEV_CLOUD_LARGER):
         made["web"] |= {"size": {"vcpu": 2, "memory_gib": 8}, "desired": 4}
         made["database"]["storage_gib"] *= 2
     if choice is Choice.LARGER:
         made["clickhouse"]["servers"]["writer"] = 2
     if choice is Choice.SHARDED:
         made["clickhouse"]["servers"]["shards"] = 2
-    if choice is Choice.CLOUD_LARGER:
-        # as docs/aws.md says, so that it can be torn down
-        made["keep_data"] = False
     return made
 
 
