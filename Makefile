@@ -6,6 +6,8 @@ INFRA_VENV := .venv-infra
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 3
+# each synthesizes for itself; what is deployed mostly waits
+INFRA_WORKERS ?= 3
 # the files that take longest come first, see h3_pipeline_tests/conftest.py
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ROWS ?=
@@ -67,7 +69,7 @@ lock: $(INSTALLED) ## Lock what setup.py asks for (UPGRADE=1 for the newest vers
 
 infra-test: $(INSTALLED) $(INFRA_VENV)/.installed ## Test the deployment on AWS, without AWS (TESTS=... for some of it)
 	@$(PYTEST) h3_pipeline_tests/deployment
-	@cd infra && ../$(INFRA_VENV)/bin/python -m pytest $(TESTS)
+	@cd infra && ../$(INFRA_VENV)/bin/python -m pytest -n $(INFRA_WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 infra-venv: $(INFRA_VENV)/.installed ## Make .venv-infra: CDK, its command line, and what tests a deployment
 

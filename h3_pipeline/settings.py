@@ -1,5 +1,7 @@
 """Every setting, typed, read from the environment. Nothing else in the project reads `os.environ`."""
 
+import re
+import ssl
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +14,8 @@ from h3_pipeline.errors import SettingsError
 
 NATIVE_PORTS = (9000, 9440)
 """Ports of ClickHouse's native protocol, which is never spoken HTTP to."""
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Settings(BaseSettings):
@@ -32,6 +36,9 @@ class Settings(BaseSettings):
     clickhouse_port: int | None = Field(None, ge=1, le=65535, description="Native port, or an HTTP port")
     clickhouse_http_port: int | None = Field(None, ge=1, le=65535, description="HTTP port; 8123, or 8443 when secure")
     clickhouse_secure: bool = Field(False, description="Speak HTTPS to the warehouse")
+    clickhouse_ca_cert: str | None = Field(
+        None, description="The only authority whose HTTPS certificates are taken: a PEM file, or its text"
+    )
     clickhouse_user: str = Field("default", description="Login at the warehouse")
     clickhouse_password: SecretStr = Field(SecretStr(""), description="Its password")
     clickhouse_secret_arn: str | None = Field(
@@ -113,6 +120,20 @@ class Settings(BaseSettings):
             raise ValueError(f"{port} is a port of ClickHouse's native protocol; HTTP is on 8123, HTTPS on 8443")
         return port
 
+    @field_validator("clickhouse_ca_cert")
+    @classmethod
+    def _holds_a_certificate(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        what, text = ("the text", value) if "-----BEGIN" in value else (value, _text_of(Path(value)))
+        # bundles have comments, in any language
+        certificates = "".join(f"{found[0]}\n" for found in _CERTIFICATE.finditer(text))
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates)
+        except (ssl.SSLError, ValueError):
+            raise ValueError(f"{what} holds no certificate in PEM format") from None
+        return certificates
+
     @model_validator(mode="after")
     def _shards_are_somewhere(self) -> Self:
         if self.clickhouse_sharding != "off" and not (self.clickhouse_host and self.clickhouse_cluster):
@@ -168,3 +189,10 @@ class Settings(BaseSettings):
         if self.clickhouse_port is not None and self.clickhouse_port not in NATIVE_PORTS:
             return self.clickhouse_port
         return 8443 if self.clickhouse_secure else 8123
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.expanduser().read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None

@@ -8,6 +8,20 @@ import pytest
 from h3_pipeline.errors import SettingsError
 from h3_pipeline.settings import Settings
 
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBfjCCASOgAwIBAgIUTNLxEQgX2OfDyDLpoGzFvf3H0/QwCgYIKoZIzj0EAwIw
+GzEZMBcGA1UEAwwQQ2xpY2tIb3VzZSBub2RlczAeFw0yNjExMjgxNTUyNDRaFw0z
+NjExMjUxNjUyNDRaMBsxGTAXBgNVBAMMEENsaWNrSG91c2Ugbm9kZXMwWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAATKNsGXPcTo2CeUjnWipIYeEmCWKl/iFb1XBDGp
+VwQL4NOOl1zTWzpLG6uBAGzoEZBiUP0mUeKdGT0awvU4kYWbo0UwQzASBgNVHRMB
+Af8ECDAGAQH/AgEAMA4GA1UdDwEB/wQEAwIBBjAdBgNVHQ4EFgQUInuCl7fQFBcO
+paVmt9mqjciY5R4wCgYIKoZIzj0EAwIDSQAwRgIhAK7jy1o5l/0ALl6tsCe+I3cM
+0rp11GNzZp0ZQLz2zEY7AiEAjV5gqnGem8cqXPP6CbpekVnpnmDflwH1I05Sv/kC
+Xm4=
+-----END CERTIFICATE-----
+"""
+
 DEFAULTS: dict[str, Any] = {
     "h3_pipeline_home": Path(".h3_pipeline"),
     "h3_pipeline_feeds": None,
@@ -18,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "clickhouse_port": None,
     "clickhouse_http_port": None,
     "clickhouse_secure": False,
+    "clickhouse_ca_cert": None,
     "clickhouse_user": "default",
     "clickhouse_secret_arn": None,
     "clickhouse_database": "h3_pipeline",
@@ -56,6 +71,7 @@ USABLE = [
     ("CLICKHOUSE_SECURE", "1", True),
     ("CLICKHOUSE_SECURE", "true", True),
     ("CLICKHOUSE_SECURE", "0", False),
+    ("CLICKHOUSE_CA_CERT", f"of ours:\n{CERTIFICATE}", CERTIFICATE),
     ("CLICKHOUSE_USER", "loader", "loader"),
     ("CLICKHOUSE_SECRET_ARN", "arn:aws:secretsmanager:x", "arn:aws:secretsmanager:x"),
     ("CLICKHOUSE_DATABASE", "trips_2", "trips_2"),
@@ -95,6 +111,10 @@ UNUSABLE = [
     ("CLICKHOUSE_HTTP_PORT", "9000"),
     ("CLICKHOUSE_HTTP_PORT", "9440"),
     ("CLICKHOUSE_SECURE", "perhaps"),
+    ("CLICKHOUSE_CA_CERT", "/nowhere/ca.pem"),
+    ("CLICKHOUSE_CA_CERT", "/"),
+    ("CLICKHOUSE_CA_CERT", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"),
+    ("CLICKHOUSE_CA_CERT", __file__),
     ("CLICKHOUSE_DATABASE", "a-b"),
     ("CLICKHOUSE_DATABASE", "x`; DROP"),
     ("CLICKHOUSE_CLUSTER", "it's"),

@@ -1,4 +1,4 @@
-"""Who the warehouse is told we are: a fixed login, or one that Secrets Manager keeps and rotates.
+"""How we and the warehouse know one another: our login, which may be rotated, and whose certificates we take.
 
 A server that refuses a login says so before it looks at the statement, so the statement may be sent
 again with a newer login. That is how a rotation in the middle of a run passes unnoticed.
@@ -37,7 +37,12 @@ class Login:
 
 
 class Credentials(Protocol):
-    """Where a login comes from."""
+    """Where a login comes from, and whom it is shown to."""
+
+    @property
+    def authority(self) -> str | None:
+        """PEM text of the only authority whose certificate a server must have; None takes the system's."""
+        ...
 
     def login(self) -> Login:
         """The login to try first.
@@ -61,6 +66,7 @@ class FixedCredentials:
     """A login that never changes."""
 
     fixed: Login
+    authority: str | None = None
 
     def login(self) -> Login:
         """That login."""
@@ -84,12 +90,21 @@ class SecretCredentials:
         user: Login name where the secret has none.
         given: A password that was given already, such as ECS injects at the start of a task. It is used until
             a server refuses it, so that a task reads the secret only if there was a rotation.
+        authority: PEM text of the only authority whose certificate a server must have; None takes the system's.
         lifetime_seconds: How long a secret that was read is used before it is read again.
     """
 
     def __init__(
-        self, arn: str, *, region: str, user: str, given: str = "", lifetime_seconds: float = LIFETIME_SECONDS
+        self,
+        arn: str,
+        *,
+        region: str,
+        user: str,
+        given: str = "",
+        authority: str | None = None,
+        lifetime_seconds: float = LIFETIME_SECONDS,
     ) -> None:
+        self.authority = authority
         self._arn = arn
         self._region = region
         self._user = user
@@ -133,13 +148,19 @@ def credentials(settings: Settings) -> Credentials:
     """Where the login of the settings' warehouse comes from; one object per secret and process."""
     given = settings.clickhouse_password.get_secret_value()
     if settings.clickhouse_secret_arn is None:
-        return FixedCredentials(Login(settings.clickhouse_user, given))
-    return _shared(settings.clickhouse_secret_arn, settings.aws_region, settings.clickhouse_user, given)
+        return FixedCredentials(Login(settings.clickhouse_user, given), settings.clickhouse_ca_cert)
+    return _shared(
+        settings.clickhouse_secret_arn,
+        settings.aws_region,
+        settings.clickhouse_user,
+        given,
+        settings.clickhouse_ca_cert,
+    )
 
 
 @cache
-def _shared(arn: str, region: str, user: str, given: str) -> SecretCredentials:
-    return SecretCredentials(arn, region=region, user=user, given=given)
+def _shared(arn: str, region: str, user: str, given: str, authority: str | None) -> SecretCredentials:
+    return SecretCredentials(arn, region=region, user=user, given=given, authority=authority)
 
 
 def _secret(arn: str, region: str) -> str:

@@ -3,7 +3,7 @@
 import urllib3
 
 
-def ping(host: str, port: int, *, secure: bool, timeout_seconds: float) -> None:
+def ping(host: str, port: int, *, secure: bool, timeout_seconds: float, authority: str | None = None) -> None:
     """Ask a server's HTTP interface whether it is there.
 
     Args:
@@ -11,11 +11,13 @@ def ping(host: str, port: int, *, secure: bool, timeout_seconds: float) -> None:
         port: Its HTTP or HTTPS port.
         secure: Speak HTTPS.
         timeout_seconds: How long a connection, and then an answer, may take.
+        authority: Certificate of the authority that vouches for the server, PEM; None for the system's.
 
     Raises:
         ConnectionError: It cannot be reached, or answers something else.
     """
-    with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(timeout_seconds)) as pool:
+    timeout = urllib3.Timeout(timeout_seconds)
+    with urllib3.PoolManager(retries=False, timeout=timeout, ca_cert_data=authority) as pool:
         try:
             answer = pool.request("GET", f"{'https' if secure else 'http'}://{host}:{port}/ping", redirect=False)
         except urllib3.exceptions.HTTPError as error:

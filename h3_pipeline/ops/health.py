@@ -149,6 +149,7 @@ def health_check(instance: DagsterInstance, settings: Settings) -> HealthCheck:
             settings.clickhouse_host or "",
             settings.warehouse_http_port,
             secure=settings.clickhouse_secure,
+            authority=settings.clickhouse_ca_cert,
             timeout_seconds=PATIENCE_SECONDS,
         )
 

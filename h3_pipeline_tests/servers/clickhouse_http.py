@@ -17,6 +17,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -44,16 +45,17 @@ class ClickHouseServer:
         pid: The id of its process.
     """
 
-    def __init__(self, host: str, port: int, control_port: int, pid: int) -> None:
+    def __init__(self, host: str, port: int, control_port: int, pid: int, secure: bool = False) -> None:
         self.host = host
         self.port = port
         self.pid = pid
+        self._scheme = "https" if secure else "http"
         self._control_port = control_port
 
     @property
     def url(self) -> str:
-        """Base URL of the HTTP interface."""
-        return f"http://{self.host}:{self.port}"
+        """Base URL of the HTTP or HTTPS interface."""
+        return f"{self._scheme}://{self.host}:{self.port}"
 
     def inject(self, *faults: Fault) -> None:
         """Make faults due for the next statements that match."""
@@ -144,6 +146,8 @@ def clickhouse_server(
     chdb_options: Mapping[str, str] | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
+    certificate: Path | None = None,
+    python: Path = Path(sys.executable),
 ) -> Iterator[ClickHouseServer]:
     """Run a server in a child process for as long as the context lasts.
 
@@ -154,14 +158,18 @@ def clickhouse_server(
         chdb_options: chDB's start options by name, such as ``config-file`` for named collections.
         host: The loopback address to listen on.
         port: The port there; 0 takes a free one.
+        certificate: PEM file with a certificate and its key, to speak HTTPS.
+        python: The Python that runs it, which must have the engine.
 
     Raises:
         RuntimeError: If it does not start; the message ends with what it wrote on stderr.
     """
-    command = [sys.executable, "-m", __name__, "--path", str(path), "--user", user, "--end-with-stdin"]
+    command = [str(python), "-m", __name__, "--path", str(path), "--user", user, "--end-with-stdin"]
     command += ["--host", host, "--port", str(port)]
     for name, value in (chdb_options or {}).items():
         command += ["--chdb-option", f"{name}={value}"]
+    if certificate:
+        command += ["--certificate", str(certificate)]
     # The password goes through the environment: a command line is for everybody to read.
     environment = {**os.environ, "CLICKHOUSE_TEST_SERVER_PASSWORD": password}
     environment["PYTHONPATH"] = os.pathsep.join([str(_REPOSITORY), environment.get("PYTHONPATH", "")]).rstrip(
@@ -174,7 +182,7 @@ def clickhouse_server(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment
         )
     try:
-        yield ClickHouseServer(**_greeting(process, errors))
+        yield ClickHouseServer(**_greeting(process, errors), secure=certificate is not None)
     finally:
         _stop(process)
 
@@ -214,6 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--user", default="default")
     parser.add_argument("--config-file", type=Path, help="chDB's server configuration, for named collections")
     parser.add_argument("--chdb-option", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    parser.add_argument("--certificate", type=Path, help="PEM file with certificate and key: speak HTTPS")
     parser.add_argument("--end-with-stdin", action="store_true", help="stop at the end of stdin: no orphans")
     options = parser.parse_args(arguments)
     engine_options = dict(option.split("=", 1) for option in options.chdb_option)
@@ -225,6 +234,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from h3_pipeline_tests.servers.clickhouse_protocol import ControlServer, QueryServer
     from h3_pipeline_tests.servers.http_base import serving
 
+    tls = None
+    if options.certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(options.certificate)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -235,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(str(error))
     if options.end_with_stdin:
         threading.Thread(target=_wait_for_end_of_stdin, args=(ended,), daemon=True).start()
-    server, control = QueryServer(engine, state, options.port, options.host), ControlServer(state)
+    server, control = QueryServer(engine, state, options.port, options.host, tls), ControlServer(state)
     with serving(server), serving(control):
         ports = {"port": server.server_port, "control_port": control.server_port}
         print(json.dumps({"host": options.host, **ports, "pid": os.getpid()}), flush=True)

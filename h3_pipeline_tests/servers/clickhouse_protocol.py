@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 import string
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,10 +32,20 @@ _CONTENT_TYPES = {
 class QueryServer(LoopbackServer):
     """The port that clients talk to."""
 
-    def __init__(self, engine: Engine, state: ServerState, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        state: ServerState,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.engine = engine
         self.state = state
         super().__init__(QueryHandler, port, host)
+        if tls:
+            # shaking hands is for the connection's own thread, as its first read
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
 
 class ControlServer(LoopbackServer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
@@ -44,8 +45,8 @@ class LoopbackServer(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no fault of the server."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        """A client that goes away, or does not like the certificate, is no fault of the server."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def get_request(self) -> tuple[socket.socket, object]:

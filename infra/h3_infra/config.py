@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 FOLDER = Path(__file__).parent.parent / "config"
+CERTIFICATES = Path(__file__).parent.parent / "certificates"
 
 FARGATE_MEMORY_GIB = {1: range(2, 9), 2: range(4, 9), 4: range(8, 9)}
 """Legal memory sizes by vCPU, as far as 2–8 GiB goes: Fargate refuses every other pair."""
@@ -159,8 +160,16 @@ class ClickHouseServers(_Section):
     instance_type: str = Field("r6i.2xlarge", description="Server size: r6i.2xlarge or larger")
     shards: int = Field(1, ge=1, le=20)
     replicas: int = Field(3, ge=2, le=3, description="Copies of every row, each in a zone of its own")
-    sharding: Literal["hash", "region"] = Field(
-        "hash", description="What decides a row's shard, where there are several"
+    sharding: Literal["upload"] = Field(
+        "upload", description="What decides a row's shard, where there are several: the hash of its upload's name"
+    )
+    writer: int = Field(
+        1, ge=1, description="Number of the server that publishers speak to; another one while that one is lost"
+    )
+    certificate_authority: str | None = Field(
+        None,
+        description="PEM file in infra/certificates/ with the authority of the servers' certificate, the only one that "
+        "tasks then take; unset: any public one",
     )
     volume_tib: int = Field(1, ge=1, le=5, description="Data volume of each server, TiB of gp3")
     volume_iops: int = Field(3000, ge=3000, le=10_000)
@@ -181,13 +190,31 @@ class ClickHouseServers(_Section):
             raise ValueError(f"r6i.2xlarge or larger of the same kind (x86-64, much memory) is wanted, not {name}")
         return name
 
+    @field_validator("certificate_authority")
+    @classmethod
+    def _is_a_certificate(cls, name: str | None) -> str | None:
+        if name is not None:
+            file = CERTIFICATES / name
+            if not file.is_file():
+                raise ValueError(f"there is no {name} in {CERTIFICATES.parent.name}/{CERTIFICATES.name}/")
+            if "-----BEGIN CERTIFICATE-----" not in file.read_text():
+                raise ValueError(f"{name} holds no certificate in PEM format")
+        return name
+
     @model_validator(mode="after")
     def _is_enough(self) -> Self:
         if self.shards * self.replicas < 3:
             raise ValueError(f"{self.shards} × {self.replicas} servers are fewer than 3")
         if self.volume_throughput > self.volume_iops / 4:
             raise ValueError("gp3 gives at most 0.25 MiB/s per IOPS: more IOPS, or less throughput")
+        if self.writer > self.replicas:
+            raise ValueError(f"writer {self.writer} is not among the {self.replicas} replicas of the first shard")
         return self
+
+    @property
+    def authority(self) -> str | None:
+        """The authority's certificate, in PEM."""
+        return (CERTIFICATES / self.certificate_authority).read_text() if self.certificate_authority else None
 
     @property
     def nodes(self) -> int:

@@ -10,11 +10,19 @@ import pytest
 from h3_infra.node import use_own_node
 
 use_own_node()
+pytest.register_assert_rewrite("tests.deployed", "tests.fargate", "tests.pipeline")
 
 from tests.emulator.client import Aws  # noqa: E402
 from tests.synthesis import Assembly, Choice, synthesize  # noqa: E402
 
 INFRA = Path(__file__).resolve().parents[1]
+LONGEST = ("test_option_a.py", "test_option_b.py", "test_checks.py")
+"""They begin first: the other processes do the rest meanwhile."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from aws_cdk import App
 from h3_infra.config import FOLDER, Config
 from h3_infra.deployment import build, check
 
+from tests.authority import certificates
 from tests.emulator.names import ACCOUNT, CERTIFICATE, IMAGE, REGION
 
 IMAGE_TAG = "0123abc"
@@ -27,7 +28,13 @@ class Choice(StrEnum):
     PROD = "prod"
     CLOUD = "prod-cloud"
     LARGER = "dev-larger"
-    """The first one, some time later."""
+    """The first one, some time later, while its first server is lost."""
+    SHARDED = "dev-sharded"
+    """The first one, with twice as many servers."""
+    DEV_CLOUD = "dev-cloud"
+    """Option B to try things in, which can be torn down."""
+    DEV_CLOUD_LARGER = "dev-cloud-larger"
+    """The same some time later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +52,9 @@ class Assembly:
     templates: dict[str, dict[str, Any]]
 
     def resources(self, kind: str, stack: str | None = None) -> dict[str, Resource]:
-        """Properties of the resources of one type, by logical id."""
+        """Properties of the resources of one type, by logical id; of all stacks, by `stack/logical id`."""
         return {
-            logical_id: resource.get("Properties", {})
+            logical_id if stack else f"{name}/{logical_id}": resource.get("Properties", {})
             for name, template in self.templates.items()
             if stack in (None, name)
             for logical_id, resource in template["Resources"].items()
@@ -78,11 +85,17 @@ def settings(choice: Choice) -> dict[str, Any]:
     made["account"], made["region"] = ACCOUNT, REGION
     made["web"]["certificate_arn"] = CERTIFICATE
     made["clickhouse"]["servers"]["ami_id"] = IMAGE
-    if choice is Choice.CLOUD:
-        made["clickhouse"]["option"] = "B"
+    if name == "dev":
+        made["clickhouse"]["servers"]["certificate_authority"] = str(certificates() / "ca.pem")
+    if choice in (Choice.CLOUD, Choice.DEV_CLOUD, Choice.DEV_CLOUD_LARGER):
+        made["clickhouse"] |= {"option": "B", "cloud": settings(Choice.PROD)["clickhouse"]["cloud"]}
+    if choice in (Choice.LARGER, Choice.DEV_CLOUD_LARGER):
+        made["web"] |= {"size": {"vcpu": 2, "memory_gib": 8}, "desired": 4}
+        made["database"]["storage_gib"] *= 2
     if choice is Choice.LARGER:
-        made["web"] |= {"size": {"vcpu": 2, "memory_gib": 4}, "desired": 4}
-        made["database"]["storage_gib"] = 40
+        made["clickhouse"]["servers"]["writer"] = 2
+    if choice is Choice.SHARDED:
+        made["clickhouse"]["servers"]["shards"] = 2
     return made
 
 

@@ -1,12 +1,16 @@
 """Every number of the requirements' table, on the templates of every configuration."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from h3_infra.config import ClickHouseOption
+from h3_infra.hosts import certificate_names
 
-from tests.synthesis import Assembly, Resource
+from h3_pipeline.storage.redelivery import DELIVERIES
+from tests.authority import certificates
+from tests.synthesis import Assembly, Choice, Resource
 
 LEGAL_SIZES = {"1024": range(2048, 8193, 1024), "2048": range(4096, 8193, 1024), "4096": range(8192, 8193)}
 
@@ -237,8 +241,6 @@ def test_only_what_belongs_to_the_tasks_reaches_clickhouse(assembly: Assembly) -
 
 
 def test_option_b_is_a_private_endpoint_with_a_private_name(assemblies: dict) -> None:
-    from tests.synthesis import Choice
-
     cloud = assemblies[Choice.CLOUD]
     chosen = cloud.config.clickhouse.cloud
     endpoint = cloud.only("AWS::EC2::VPCEndpoint", "clickhouse-cloud")
@@ -246,13 +248,63 @@ def test_option_b_is_a_private_endpoint_with_a_private_name(assemblies: dict) ->
     zone = cloud.only("AWS::Route53::HostedZone", "clickhouse-cloud")
     assert zone["Name"] == f"{chosen.private_zone}."
     assert "VPCs" in zone
-    hosts = {
-        each["Value"]
-        for container in pipeline_containers(cloud).values()
-        for each in container["Environment"]
-        if each["Name"] == "CLICKHOUSE_HOST"
+    assert set(task_setting(cloud, "CLICKHOUSE_HOST").values()) == {chosen.host}
+
+
+def task_setting(assembly: Assembly, name: str) -> dict[str, str | None]:
+    """A setting of every task, by the container's name; None where it has none."""
+    return {
+        container: next((each["Value"] for each in made["Environment"] if each["Name"] == name), None)
+        for container, made in pipeline_containers(assembly).items()
     }
-    assert hosts == {chosen.host}
+
+
+def test_publishers_meet_one_server_and_only_readers_any(prod: Assembly) -> None:
+    assert task_setting(prod, "CLICKHOUSE_HOST") == {
+        **dict.fromkeys(("run", "code", "daemon"), "clickhouse-writer.h3-prod.internal"),
+        **dict.fromkeys(("webserver", "viewer"), "clickhouse.h3-prod.internal"),
+    }
+
+
+@pytest.mark.parametrize(("choice", "node"), [(Choice.DEV, "ch-1"), (Choice.LARGER, "ch-2")])
+def test_a_failover_moves_one_name_to_another_server(
+    assemblies: dict[Choice, Assembly], choice: Choice, node: str
+) -> None:
+    assembly = assemblies[choice]
+    record = assembly.only("AWS::Route53::RecordSet", "clickhouse", Name="clickhouse-writer.h3-dev.internal.")
+    ((_, (interface, attribute)),) = record["ResourceRecords"][0].items()
+    assert attribute == "PrimaryPrivateIpAddress"
+    named = assembly.resources("AWS::EC2::NetworkInterface", "clickhouse")[interface]
+    assert named["Description"] == f"{node}.h3-dev.internal"
+    # what runs does not change
+    run = assembly.only("AWS::ECS::TaskDefinition", "dagster", Family="h3-dev-run")
+    assert run == assemblies[Choice.DEV].only("AWS::ECS::TaskDefinition", "dagster", Family="h3-dev-run")
+
+
+@pytest.mark.parametrize("choice", [Choice.DEV, Choice.PROD])
+def test_the_certificate_is_for_every_name_of_the_cluster(assemblies: dict[Choice, Assembly], choice: Choice) -> None:
+    records = assemblies[choice].resources("AWS::Route53::RecordSet", "clickhouse").values()
+    assert sorted(certificate_names(assemblies[choice].config)) == sorted(each["Name"][:-1] for each in records)
+
+
+def test_tasks_take_only_the_clusters_own_authority_where_it_has_one(assemblies: dict[Choice, Assembly]) -> None:
+    own = (certificates() / "ca.pem").read_text()
+    assert set(task_setting(assemblies[Choice.DEV], "CLICKHOUSE_CA_CERT").values()) == {own}
+    for public in (Choice.PROD, Choice.CLOUD):
+        assert set(task_setting(assemblies[public], "CLICKHOUSE_CA_CERT").values()) == {None}
+
+
+def test_several_shards_are_told_to_the_tasks(assemblies: dict[Choice, Assembly]) -> None:
+    sharded = assemblies[Choice.SHARDED]
+    assert set(task_setting(sharded, "CLICKHOUSE_SHARDING").values()) == {"upload"}
+    assert set(task_setting(assemblies[Choice.DEV], "CLICKHOUSE_SHARDING").values()) == {None}
+    assert len(sharded.resources("AWS::EC2::Volume")) == 6
+    user_data = {
+        each["LaunchTemplateName"][-len("ch-1") :]: json.dumps(each["LaunchTemplateData"]["UserData"])
+        for each in sharded.resources("AWS::EC2::LaunchTemplate").values()
+    }
+    shards = {node: re.findall(r"H3_SHARD=\D?(\d)", text) for node, text in user_data.items()}
+    assert shards == {f"ch-{n}": [str(shard)] for n, shard in enumerate((1, 1, 1, 2, 2, 2), start=1)}
 
 
 # S3
@@ -318,7 +370,7 @@ def test_new_uploads_reach_a_queue_with_dead_letters(assembly: Assembly) -> None
     assert events["Event"] == "s3:ObjectCreated:*"
     assert events["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "uploads/"}]
     queue = assembly.only("AWS::SQS::Queue", QueueName=f"{assembly.config.name}-uploads")
-    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == DELIVERIES >= 10
 
 
 # CloudWatch, X-Ray, Secrets Manager
@@ -492,7 +544,7 @@ def test_only_the_daemon_starts_runs_and_hands_on_only_their_roles(assembly: Ass
     passes = {policy: each for policy, each in assembly.statements() if "iam:PassRole" in each["Action"]}
     assert len(starts) == 1
     assert set(passes) == starts
-    assert next(iter(starts)).startswith("DaemonPolicy")
+    assert next(iter(starts)).startswith("dagster/DaemonPolicy")
     (statement,) = passes.values()
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
     assert len(statement["Resource"]) == 2

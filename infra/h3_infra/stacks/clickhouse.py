@@ -1,4 +1,4 @@
-"""Option A: the ClickHouse cluster on EC2, its Keepers, the balancer that tasks connect to, and the rotation."""
+"""Option A: the ClickHouse cluster on EC2, its Keepers, the names that tasks connect to, and the rotation."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_ec2 as ec2
@@ -11,7 +11,7 @@ from aws_cdk import aws_s3_assets as assets
 from clickhouse.user_data import FILES, ClusterSettings, NodeSettings, render
 from constructs import Construct
 
-from h3_infra import ports
+from h3_infra import hosts, ports
 from h3_infra.accepted import accept
 from h3_infra.config import ClickHouseServers, Config
 from h3_infra.constructs.clickhouse_node import ClickHouseNode
@@ -22,9 +22,7 @@ from h3_infra.stacks.security import SecurityStack
 from h3_infra.stacks.storage import CLICKHOUSE_LOG_GROUP, StorageStack
 
 CLUSTER = "h3_pipeline"
-KEEPERS = 3
 KEEPER_VOLUME = (10, 3000, 125)
-BALANCER_NAME = "clickhouse"
 GIB_PER_TIB = 1024
 
 
@@ -45,12 +43,16 @@ class ClickHouseStack(DeploymentStack):
         self.servers_config = config.clickhouse.servers
         self.network, self.security, self.storage = network, security, storage
         self.cluster = CLUSTER
-        self.host = f"{BALANCER_NAME}.{network.zone.zone_name}"
+        self.writer = f"{hosts.WRITER}.{hosts.zone(config)}"
+        self.readers = f"{hosts.READERS}.{hosts.zone(config)}"
+        self.authority = self.servers_config.authority
+        self.sharding = self.servers_config.sharding if self.servers_config.shards > 1 else None
         self._groups()
         self.files = assets.Asset(self, "NodeFiles", path=str(FILES), exclude=["**/__pycache__"])
         self.settings = self._cluster_settings(self.servers_config)
         self.servers = self._servers()
         self.keepers = self._keepers()
+        self._name_writer()
         self.balancer = self._balancer()
         self.rotation = PasswordRotation(
             self,
@@ -100,17 +102,9 @@ class ClickHouseStack(DeploymentStack):
                 keeper.add_ingress_rule(keeper, ec2.Port.tcp(port), "Between Keepers")
 
     def _cluster_settings(self, servers: ClickHouseServers) -> ClusterSettings:
-        zone = self.network.zone.zone_name
-        names = [f"ch-{n}.{zone}" for n in range(1, servers.nodes + 1)]
-        shards = tuple(
-            tuple(names[shard * servers.replicas : (shard + 1) * servers.replicas]) for shard in range(servers.shards)
-        )
-        keepers = (
-            names[:KEEPERS] if servers.keepers_on_servers else [f"keeper-{n}.{zone}" for n in range(1, KEEPERS + 1)]
-        )
         return ClusterSettings(
-            shards=shards,
-            keepers=tuple(keepers),
+            shards=hosts.shards(self.config, servers),
+            keepers=hosts.keepers(self.config, servers),
             region=self.region,
             bucket=self.config.storage.bucket_name,
             files_url=self.files.s3_object_url,
@@ -162,7 +156,7 @@ class ClickHouseStack(DeploymentStack):
     def _nodes(
         self,
         role_name: str,
-        hosts: tuple[str, ...],
+        names: tuple[str, ...],
         instance_type: str,
         volume: tuple[int, int, int],
         group: ec2.ISecurityGroup,
@@ -170,7 +164,7 @@ class ClickHouseStack(DeploymentStack):
     ) -> list[ClickHouseNode]:
         subnets = self.network.vpc.select_subnets(subnet_group_name="Private").subnets
         nodes = []
-        for number, host in enumerate(hosts):
+        for number, host in enumerate(names):
             name = host.split(".")[0]
 
             def user_data(volume_id: str, host: str = host) -> str:
@@ -262,6 +256,17 @@ class ClickHouseStack(DeploymentStack):
             checkov=["CKV_AWS_111", "CKV_AWS_107"],
         )
 
+    def _name_writer(self) -> None:
+        """A name of its own, so that a failover changes one record and no task."""
+        route53.ARecord(
+            self,
+            "WriterName",
+            zone=self.network.zone,
+            record_name=hosts.WRITER,
+            ttl=Duration.minutes(1),
+            target=route53.RecordTarget.from_ip_addresses(self.servers[self.servers_config.writer - 1].address),
+        )
+
     def _balancer(self) -> elb.NetworkLoadBalancer:
         balancer = elb.NetworkLoadBalancer(
             self,
@@ -305,7 +310,7 @@ class ClickHouseStack(DeploymentStack):
             self,
             "BalancerName",
             zone=self.network.zone,
-            record_name=BALANCER_NAME,
+            record_name=hosts.READERS,
             target=route53.RecordTarget.from_alias(route53_targets.LoadBalancerTarget(balancer)),
         )
         return balancer

@@ -29,7 +29,9 @@ class ClickHouseCloudStack(DeploymentStack):
         cloud = config.clickhouse.cloud
         assert cloud is not None
         self.cluster = None
-        self.host = cloud.host
+        self.writer = self.readers = cloud.host
+        # its certificate is of a public authority, and its shards are its own affair
+        self.authority = self.sharding = None
         groups = security.groups
         self.group = ec2.SecurityGroup(
             self,

@@ -110,16 +110,20 @@ class DagsterStack(DeploymentStack):
 
     def _image(self, image_tag: str) -> Image:
         loader = self.security.clickhouse_users["loader"]
-        cluster = {"CLICKHOUSE_CLUSTER": self.clickhouse.cluster} if self.clickhouse.cluster else {}
+        optional = {
+            "CLICKHOUSE_CLUSTER": self.clickhouse.cluster,
+            "CLICKHOUSE_SHARDING": self.clickhouse.sharding,
+            "CLICKHOUSE_CA_CERT": self.clickhouse.authority,
+        }
         environment = {
             "PORT": str(ports.WEB),
-            "CLICKHOUSE_HOST": self.clickhouse.host,
+            "CLICKHOUSE_HOST": self.clickhouse.writer,
             "CLICKHOUSE_PORT": str(CLICKHOUSE_PORT),
             "CLICKHOUSE_HTTP_PORT": str(ports.CLICKHOUSE_HTTPS),
             "CLICKHOUSE_SECURE": "1",
             "CLICKHOUSE_DATABASE": self.config.clickhouse.database,
             "CLICKHOUSE_SECRET_ARN": loader.secret_arn,
-            **cluster,
+            **{name: value for name, value in optional.items() if value},
             "AWS_REGION": self.region,
             "S3_BUCKET": self.storage.bucket.bucket_name,
             "UPLOADS_QUEUE_URL": self.storage.queue.queue_url,
@@ -253,6 +257,8 @@ class DagsterStack(DeploymentStack):
             self.config.web.size,
             command=[*command, "--read-only"] if read_only else command,
             environment={
+                # they only ask whether a server answers; all else may publish, and publishers must meet
+                "CLICKHOUSE_HOST": self.clickhouse.readers,
                 "H3_AUTH_ALB_ARN": self.balancer.load_balancer_arn,
                 "DAGSTER_RUN_TASK_DEFINITION": self.run.definition.task_definition_arn,
             },

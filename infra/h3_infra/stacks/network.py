@@ -7,6 +7,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_route53 as route53
 from constructs import Construct
 
+from h3_infra import hosts
 from h3_infra.accepted import accept
 from h3_infra.config import Config
 from h3_infra.retention import retention
@@ -65,7 +66,7 @@ class NetworkStack(DeploymentStack):
         self._flow_log(config)
         self._endpoints(config)
         self.zone = route53.PrivateHostedZone(
-            self, "Zone", zone_name=f"{config.name}.internal", vpc=self.vpc, comment="ClickHouse and Keeper nodes"
+            self, "Zone", zone_name=hosts.zone(config), vpc=self.vpc, comment="ClickHouse and Keeper nodes"
         )
 
     def _flow_log(self, config: Config) -> None:

@@ -15,7 +15,8 @@ from h3_infra.stacks.clickhouse import ClickHouseStack
 from h3_infra.stacks.clickhouse_cloud import ClickHouseCloudStack
 from h3_infra.stacks.dagster import DagsterStack
 from h3_infra.stacks.database import DatabaseStack
-from h3_infra.stacks.storage import QUEUE_DELIVERIES, StorageStack
+from h3_infra.stacks.storage import StorageStack
+from h3_pipeline.storage.redelivery import DELIVERIES
 from h3_pipeline.telemetry import metric_names as names
 
 BUDGET_PERCENT = (80, 100)
@@ -161,7 +162,7 @@ class ObservabilityStack(DeploymentStack):
             AT_LEAST,
             1,
             periods=1,
-            description=f"An upload's event was given up after {QUEUE_DELIVERIES} tries: see the dead-letter queue",
+            description=f"An upload's event was given up after {DELIVERIES} tries: see the dead-letter queue",
         )
         self.alarms.add("uploads-wait", oldest, ABOVE, 3600, description="An upload has waited for more than an hour")
         failures = pipeline_metric(names.RUNS_FAILED, minutes=5)

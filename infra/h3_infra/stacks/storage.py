@@ -17,6 +17,7 @@ from h3_infra.config import Config
 from h3_infra.retention import retention
 from h3_infra.stacks.base import DeploymentStack
 from h3_infra.stacks.security import SecurityStack
+from h3_pipeline.storage.redelivery import DELIVERIES
 
 UPLOADS_TO_GLACIER_DAYS = 30
 PROCESSED_DELETED_DAYS = 90
@@ -26,7 +27,6 @@ OLD_VERSION_DAYS = 30
 ACCESS_LOG_DAYS = 365
 
 QUEUE_VISIBILITY = Duration.minutes(5)
-QUEUE_DELIVERIES = 5
 
 APP_LOG_GROUP = "/ecs/h3-clickhouse-app"
 CLICKHOUSE_LOG_GROUP = "/clickhouse/server"
@@ -164,7 +164,7 @@ class StorageStack(DeploymentStack):
             visibility_timeout=QUEUE_VISIBILITY,
             retention_period=Duration.days(14),
             receive_message_wait_time=Duration.seconds(20),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=QUEUE_DELIVERIES),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=DELIVERIES),
         )
         return queue, dead_letters
 

@@ -14,6 +14,7 @@ import moto.ecs.models as ecs
 from moto.acm.models import acm_backends
 from moto.core.config import default_user_config
 from moto.core.responses import ActionResult
+from moto.moto_api import state_manager
 from moto.route53.models import route53_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -30,6 +31,8 @@ def main() -> None:
     ecs.EC2ContainerServiceBackend._calculate_task_resource_requirements = staticmethod(  # type: ignore[method-assign]
         lambda definition: {"CPU": 0, "MEMORY": 0, "PORTS": [], "PORTS_UDP": []}
     )
+    # nor do they go on by themselves, a step each time that somebody looks
+    state_manager.set_transition("ecs::task", {"progression": "manual", "times": 1_000_000})
     # templates come by URL from the emulator's own S3, whose bucket is in the path only under this name
     fetch = responses.get_stack_from_s3_url
     responses.get_stack_from_s3_url = lambda address, **rest: fetch(address.replace("127.0.0.1", "localhost"), **rest)

@@ -456,6 +456,7 @@ class Database(Shim):
             DBInstanceIdentifier=self.physical,
             AllocatedStorage=int(properties["AllocatedStorage"]),
             DBInstanceClass=properties["DBInstanceClass"],
+            DeletionProtection=typed(properties["DeletionProtection"]),
         )
 
     @staticmethod
@@ -665,7 +666,8 @@ def _publish_exports() -> None:
                 stack.output_map = stack._create_output_map()
                 # an update speaks of parameters' previous values, which moto knows only if somebody gave them
                 for parameter, slot in stack.template_dict.get("Parameters", {}).items():
-                    stack.parameters.setdefault(parameter, slot["Default"])
+                    if "Default" in slot:
+                        stack.parameters.setdefault(parameter, slot["Default"])
                 self.exports.update({export.name: export for export in stack.exports})
             return result
 
