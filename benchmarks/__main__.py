@@ -12,7 +12,9 @@ from benchmarks.workplace import BENCH_PYTHON, work_folder
 
 CHART = REPOSITORY / "docs" / "images" / "bench.png"
 
-app = typer.Typer(help="Measures what the pipeline costs.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Measures what the pipeline costs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 console = Console(highlight=False, emoji=False)
 
 WorkFolder = Annotated[Path | None, typer.Option(help="Folder on a disk with room; by default the system's")]
@@ -77,6 +79,69 @@ def _show_loading(result: LoadingResult) -> None:
         console.print(grid.rich())
     for line in loading_report.notes(result):
         console.print(line, markup=False)
+
+
+@app.command()
+def growth(
+    trips: Annotated[str, typer.Option(help="Trips in the full tables")] = "50M",
+    files: Annotated[str, typer.Option(help="Number of small files")] = "1k",
+    rows: Annotated[str, typer.Option(help="Rows of each small file")] = "5k",
+    keys: Annotated[str, typer.Option(help="Objects that the sensor lists")] = "100k",
+    partitions: Annotated[str, typer.Option(help="Partitions in the UI")] = "10k",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured")] = 3,
+    parts: Annotated[str, typer.Option(help="Some of tables, files, keys, pages; then nothing is kept")] = "all",
+    timeout: Annotated[float, typer.Option(help="Seconds after which a run is given up")] = 3600,
+    folder: WorkFolder = None,
+    publish: Annotated[bool, typer.Option(help="Keep the result for the documents")] = True,
+) -> None:
+    """Measure what grows with the tables, the files, the keys listed and the partitions."""
+    from benchmarks.growth import PARTS, Plan, measure
+
+    chosen = PARTS if parts == "all" else tuple(part.strip() for part in parts.split(","))
+    if unknown := set(chosen) - set(PARTS):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    plan = Plan(
+        chosen,
+        trips=_numbers(trips)[0],
+        files=_numbers(files)[0],
+        rows=_numbers(rows)[0],
+        keys=_numbers(keys)[0],
+        partitions=_numbers(partitions)[0],
+        rounds=rounds,
+        timeout=timeout,
+    )
+    # a part by itself would take the place of all the others
+    publish = publish and chosen == PARTS
+    with work_folder(folder) as work, work_folder(folder, reused=f"full-{plan.trips}") as full_home:
+        result = measure(
+            plan,
+            work,
+            full_home,
+            say=_say,
+            keep=lambda so_far: so_far.write() if publish else None,
+        )
+    console.print(result.grid().rich())
+    console.print(result.queries_grid().rich())
+
+
+@app.command()
+def queries(
+    trips: Annotated[str, typer.Option(help="Trips in the tables")] = "50M",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each question is asked")] = 5,
+    folder: WorkFolder = None,
+    publish: Annotated[bool, typer.Option(help="Keep the result for the documents")] = True,
+) -> None:
+    """Ask the hourly tables and the trips the same questions."""
+    from benchmarks.queries import ask_all
+
+    count = _numbers(trips)[0]
+    with work_folder(folder, reused=f"full-{count}") as home:
+        result = ask_all(home, count, rounds, _say)
+    console.print(result.grid().rich())
+    if publish:
+        result.write()
+    if not all(answer.equal for answer in result.answers):
+        raise typer.Exit(1)
 
 
 @app.command("chart")

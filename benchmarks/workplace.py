@@ -26,12 +26,18 @@ def environment(*more: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def work_folder(given: Path | None) -> Iterator[Path]:
+def work_folder(given: Path | None, *, reused: str | None = None) -> Iterator[Path]:
     """A folder for files, the object store and warehouses; removed at the end.
 
     Args:
         given: Make it in here, for a disk with room; None takes the system's place for such folders.
+        reused: Take the folder of this name in the given one, and keep it for the next time.
     """
+    if given is not None and reused is not None:
+        folder = given / reused
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder.resolve()
+        return
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="h3-bench-", dir=given) as name:
