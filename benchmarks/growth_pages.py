@@ -124,6 +124,8 @@ def _webserver(folder: Path) -> Iterator[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
+            # a session of its own: what ends it ends all that is in its session
+            start_new_session=True,
             env=environment({"DAGSTER_HOME": str(folder), "H3_PIPELINE_HOME": str(folder.parent)}),
             text=True,
         )

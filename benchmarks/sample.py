@@ -57,9 +57,13 @@ def write_sample(path: Path, rows: int, *, seed: int = 1, processes: int = 2) ->
         processes: Months that are made at once.
     """
     parts = [path.with_name(f"{path.name}.{place:03d}") for place in range(len(months(rows)))]
-    # spawned, since a forked process has what threads of its parent were in the middle of
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_write_part, parts, months(rows), range(seed, seed + len(parts))))
+    work = (parts, months(rows), range(seed, seed + len(parts)))
+    if processes == 1 or len(parts) == 1:
+        list(map(_write_part, *work))
+    else:
+        # spawned, since a forked process has what threads of its parent were in the middle of
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            list(pool.map(_write_part, *work))
     with path.open("wb") as whole:
         for part in parts:
             with part.open("rb") as file:
