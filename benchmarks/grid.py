@@ -47,3 +47,8 @@ def rows_text(rows: int) -> str:
         if rows >= unit and rows % (unit // 10) == 0:
             return f"{rows / unit:g} {name}"
     return f"{rows:,}"
+
+
+def times_text(count: int, thing: str) -> str:
+    """``1 round``, ``3 rounds``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

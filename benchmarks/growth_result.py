@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from benchmarks.grid import Grid, number
+from benchmarks.grid import Grid, number, times_text
 from benchmarks.machine import Machine
 from benchmarks.spread import ratio, spread
 
@@ -165,7 +165,11 @@ class GrowthResult(BaseModel):
                 what = f"a tick of the sensor, {listed.keys:,} keys, {name}{asked}{end}"
                 rows.append([f"{what}; {tick.grown_bytes / 1e6:,.0f} MB of memory", number(tick.seconds, 2), "", ""])
         rows += self._pages()
-        return Grid(["what", "seconds", "against", "ratio"], rows, f"{self.machine}; medians of {self.rounds} rounds.")
+        return Grid(
+            ["what", "seconds", "against", "ratio"],
+            rows,
+            f"{self.machine}; medians of {times_text(self.rounds, 'round')}.",
+        )
 
     def _pages(self) -> list[list[str]]:
         if len(self.partitioned_pages) != 2:

@@ -7,7 +7,7 @@ import matplotlib as mpl
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.grid import rows_text
+from benchmarks.grid import rows_text, times_text
 from benchmarks.loading_result import PIPELINE, TITLES, LoadingResult
 
 _COLOURS = {PIPELINE: "#0b6e4f", "pandas": "#c9a227", "polars": "#7a5195", "limit": "#9aa0a6"}
@@ -40,7 +40,8 @@ def draw(result: LoadingResult, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(y=0.12)
     left.legend(frameon=False, fontsize=9)
-    figure.text(0.005, -0.03, f"{result.machine}; medians of {result.rounds} rounds", fontsize=7.5, color="#555555")
+    caption = f"{result.machine}; medians of {times_text(result.rounds, 'round')}".replace("**", "")
+    figure.text(0.005, -0.03, caption, fontsize=7.5, color="#555555")
     # without the library's version, the same result gives the same bytes on any machine that has the same fonts
     figure.savefig(path, dpi=130, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)

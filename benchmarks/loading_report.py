@@ -1,6 +1,6 @@
 """The comparison of ways to load, as tables."""
 
-from benchmarks.grid import Grid, number, rows_text
+from benchmarks.grid import Grid, number, rows_text, times_text
 from benchmarks.loading_result import PIPELINE, TITLES, LoadingResult, SizeResult
 
 
@@ -10,7 +10,7 @@ def times(result: LoadingResult) -> Grid:
     rows = [
         [TITLES[contender], *(_time(size, contender) for size in result.real_sizes)] for contender in result.contenders
     ]
-    return Grid(header, rows, f"{result.machine}; medians of {result.rounds} rounds.")
+    return Grid(header, rows, f"{result.machine}; medians of {times_text(result.rounds, 'round')}.")
 
 
 def costs(result: LoadingResult) -> Grid:
@@ -79,5 +79,5 @@ def _time(size: SizeResult, contender: str) -> str:
     seconds, multiple = size.seconds(contender), size.times_the_pipeline(contender)
     if seconds is None:
         return "failed" if contender in size.runs else "–"
-    times_text = "" if contender == PIPELINE or multiple is None else f" ({multiple:.2f} ×)"
-    return f"{seconds.middle:,.1f}{times_text}"
+    beside = "" if contender == PIPELINE or multiple is None else f" ({multiple:.2f} ×)"
+    return f"{seconds.middle:,.1f}{beside}"

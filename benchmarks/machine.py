@@ -36,6 +36,8 @@ class Machine(BaseModel):
         cpu: The processor's name, as it tells.
         cores: Processors that this process may use.
         memory_bytes: Memory of the machine.
+        load: Processes that wanted a processor in the minute before, none of the benchmark's own among them;
+            None where it was not noted.
         system: Operating system and architecture.
         versions: Version of Python and of the packages that do the work.
     """
@@ -45,14 +47,20 @@ class Machine(BaseModel):
     cpu: str
     cores: int
     memory_bytes: int
+    load: float | None = None
     system: str
     versions: dict[str, str]
 
     def __str__(self) -> str:
-        memory = self.memory_bytes / 2**30
-        return (
-            f"{self.date:%Y-%m-%d}, {self.cores} cores ({self.cpu}), {memory:.0f} GiB of memory, commit {self.commit}"
-        )
+        parts = [
+            f"{self.date:%Y-%m-%d}",
+            f"{self.cores} cores ({self.cpu})",
+            f"{self.memory_bytes / 2**30:.0f} GiB of memory",
+            f"commit {self.commit}",
+        ]
+        if self.load is not None and self.load > self.cores / 4:
+            parts.append(f"**not alone on the machine**: load {self.load:.0f} before it began")
+        return ", ".join(parts)
 
 
 def this_machine(bench_python: Path | None = None) -> Machine:
@@ -67,6 +75,7 @@ def this_machine(bench_python: Path | None = None) -> Machine:
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
+        load=round(psutil.getloadavg()[0], 1),
         system=f"{platform.system()} {platform.machine()}",
         versions={"python": platform.python_version(), **_versions(bench_python or Path(sys.executable))},
     )

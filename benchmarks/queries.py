@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from benchmarks.full_tables import fill
-from benchmarks.grid import Grid, number, rows_text
+from benchmarks.grid import Grid, number, rows_text, times_text
 from benchmarks.machine import Machine, this_machine
 from benchmarks.questions import REGION, RESOLUTION, questions
 from benchmarks.spread import ratio, spread
@@ -110,7 +110,7 @@ class QueriesResult(BaseModel):
             f"{table} {rows_text(self.table_rows[table])} rows and {self.table_bytes[table] / 1e6:,.0f} MB"
             for table in self.table_rows
         )
-        caption = f"{self.machine}; medians of {self.rounds} times; {sizes}."
+        caption = f"{self.machine}; medians of {times_text(self.rounds, 'time')}; {sizes}."
         return Grid(header, rows, caption)
 
 

@@ -11,6 +11,7 @@ MACHINE = Machine(
     cpu="A Processor",
     cores=2,
     memory_bytes=8 * 2**30,
+    load=0.1,
     system="Linux x86_64",
     versions={"python": "3.11.9"},
 )
