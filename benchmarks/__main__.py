@@ -1,5 +1,6 @@
 """The benchmarks' command line: ``python -m benchmarks``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from benchmarks.loading_result import LOADING, TITLES, LoadingResult
 from benchmarks.machine import REPOSITORY
 from benchmarks.workplace import BENCH_PYTHON, work_folder
+from h3_pipeline.cli.process import Terminated, unwind_on_sigterm
 
 CHART = REPOSITORY / "docs" / "images" / "bench.png"
 
@@ -156,4 +158,8 @@ def draw_charts() -> None:
 
 
 if __name__ == "__main__":
-    app()
+    unwind_on_sigterm()
+    try:
+        app()
+    except Terminated:
+        sys.exit(143)

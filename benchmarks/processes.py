@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,7 +62,13 @@ def run(
         )
         watch = _Watch(process.pid, memory_limit, began + timeout)
         watch.start()
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C: what we started must not stay
+            watch.kill("given up")
+            process.wait()
+            watch.stop()
+            raise
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         watch.stop()
@@ -109,10 +116,18 @@ class _Watch(threading.Thread):
         self._over.set()
         self.join()
 
+    def kill(self, why: str) -> None:
+        """Kill the process and its children."""
+        with suppress(psutil.NoSuchProcess):
+            self._kill(self._tree(), why)
+
+    def _tree(self) -> list[psutil.Process]:
+        root = psutil.Process(self.pid)
+        return [root, *root.children(recursive=True)]
+
     def _look(self) -> None:
         try:
-            root = psutil.Process(self.pid)
-            tree = [root, *root.children(recursive=True)]
+            tree = self._tree()
             together = sum(_memory(process) for process in tree)
             # the kernel's own record misses nothing between two looks, but there is one a process
             self.peak = max(self.peak, together, high_water_mark(self.pid))
@@ -126,10 +141,8 @@ class _Watch(threading.Thread):
     def _kill(self, tree: Sequence[psutil.Process], why: str) -> None:
         self.killed_for = self.killed_for or why
         for process in tree:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
 
 
 def _memory(process: psutil.Process) -> int:

@@ -1,8 +1,11 @@
 """A process's time, memory and end are told as they were."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from benchmarks.processes import Measured, high_water_mark, run
 
@@ -57,3 +60,21 @@ def test_one_that_wants_too_much_memory_is_killed(tmp_path: Path) -> None:
     measured = python(code, tmp_path, memory_limit=200 * MIB)
     assert measured.failure is not None
     assert "memory" in measured.failure
+
+
+def test_one_that_is_given_up_does_not_stay(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, sys, threading
+from pathlib import Path
+from benchmarks.processes import run
+here = Path({str(tmp_path)!r})
+threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+try:
+    run([sys.executable, "-c", child], environment=os.environ, folder=here, output=here, timeout=60)
+except KeyboardInterrupt:
+    sys.exit(3)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], timeout=50, check=False)
+    assert ended.returncode == 3
+    assert not psutil.pid_exists(int((tmp_path / "stdout.txt").read_text()))
