@@ -1,4 +1,8 @@
-"""Typical questions, each asked of the hourly tables and of the trips themselves; both ways give the same rows."""
+"""Typical questions, each asked of the hourly tables and of the trips themselves; both ways give the same rows.
+
+Sums are asked of the hourly tables, as the shipped exports do; finished numbers, such as medians, of their
+views. A view first makes a row for each cell, hour, region and source, which a sum over hours does not need.
+"""
 
 from dataclasses import dataclass
 
@@ -8,6 +12,8 @@ RESOLUTION = 8
 FINE_RESOLUTION = 9
 REGION = "New York"
 BOX = "h3ToGeo(cell).1 BETWEEN 40.70 AND 40.76 AND h3ToGeo(cell).2 BETWEEN -74.02 AND -73.96"
+BOX_POLYGON = "[(-74.02, 40.70), (-73.96, 40.70), (-73.96, 40.76), (-74.02, 40.76)]"
+"""The same box; its cells are those whose centre is in it, and the table is sorted by them."""
 
 _WEEK = (f"{YEAR}-06-02 00:00:00", f"{YEAR}-06-09 00:00:00")
 _MONTH = (f"{YEAR}-06-01 00:00:00", f"{YEAR}-07-01 00:00:00")
@@ -40,7 +46,7 @@ def questions(cell: int) -> list[Question]:
     return [
         Question(
             "a cell's week: departures and arrivals by hour",
-            f"SELECT hour, sum(departures), sum(arrivals) FROM cell_hourly_view "
+            "SELECT h.hour, sum(h.departures), sum(h.arrivals) FROM cell_hourly AS h "
             f"WHERE resolution = {RESOLUTION} AND cell = {cell} AND hour {week} GROUP BY hour ORDER BY hour",
             "SELECT hour, sum(departs), sum(1 - departs) FROM ("
             "SELECT toStartOfHour(started_at) AS hour, 1 AS departs FROM trips "
@@ -59,20 +65,20 @@ def questions(cell: int) -> list[Question]:
         ),
         Question(
             "the 20 busiest cells of a month",
-            "SELECT cell, sum(departures) AS trips FROM cell_hourly_view "
-            f"WHERE resolution = {RESOLUTION} AND hour {month} GROUP BY cell ORDER BY trips DESC, cell LIMIT 20",
+            "SELECT cell, sum(h.departures) AS n FROM cell_hourly AS h "
+            f"WHERE resolution = {RESOLUTION} AND hour {month} GROUP BY cell ORDER BY n DESC, cell LIMIT 20",
             f"SELECT {origin} AS cell, count() AS n FROM trips WHERE started_at {month} "
             "GROUP BY cell ORDER BY n DESC, cell LIMIT 20",
         ),
         Question(
             "the 20 busiest cells of all time",
-            "SELECT cell, sum(departures) AS trips FROM cell_hourly_view "
-            f"WHERE resolution = {RESOLUTION} GROUP BY cell ORDER BY trips DESC, cell LIMIT 20",
+            "SELECT cell, sum(h.departures) AS n FROM cell_hourly AS h "
+            f"WHERE resolution = {RESOLUTION} GROUP BY cell ORDER BY n DESC, cell LIMIT 20",
             f"SELECT {origin} AS cell, count() AS n FROM trips GROUP BY cell ORDER BY n DESC, cell LIMIT 20",
         ),
         Question(
             "where a month's trips into a cell come from",
-            "SELECT origin, sum(v.trips) AS n FROM flow_hourly_view AS v "
+            "SELECT origin, sum(f.trips) AS n FROM flow_hourly AS f "
             f"WHERE resolution = {RESOLUTION} AND destination = {cell} AND hour {month} "
             "GROUP BY origin ORDER BY n DESC, origin LIMIT 20",
             f"SELECT {origin} AS from_cell, count() AS n FROM trips WHERE destination_h3 IS NOT NULL "
@@ -80,7 +86,7 @@ def questions(cell: int) -> list[Question]:
         ),
         Question(
             "where a month's trips out of a cell go",
-            "SELECT destination, sum(v.trips) AS n FROM flow_hourly_view AS v "
+            "SELECT destination, sum(f.trips) AS n FROM flow_hourly AS f "
             f"WHERE resolution = {RESOLUTION} AND origin = {cell} AND hour {month} "
             "GROUP BY destination ORDER BY n DESC, destination LIMIT 20",
             f"SELECT {destination} AS to_cell, count() AS n FROM trips WHERE destination_h3 IS NOT NULL "
@@ -88,14 +94,15 @@ def questions(cell: int) -> list[Question]:
         ),
         Question(
             "a bounding box, a month, by cell",
-            "SELECT cell, sum(departures) FROM cell_hourly_view "
-            f"WHERE resolution = {FINE_RESOLUTION} AND hour {month} AND departures > 0 AND {BOX} "
+            "SELECT cell, sum(h.departures) FROM cell_hourly AS h "
+            f"WHERE resolution = {FINE_RESOLUTION} AND hour {month} AND departures > 0 "
+            f"AND cell IN (SELECT arrayJoin(h3PolygonToCells({BOX_POLYGON}, {FINE_RESOLUTION}))) "
             "GROUP BY cell ORDER BY cell",
             f"SELECT {fine} AS cell, count() FROM trips WHERE started_at {month} AND {BOX} GROUP BY cell ORDER BY cell",
         ),
         Question(
             "a region's weekly average",
-            "SELECT sum(departures) / uniqExact(toMonday(hour)) FROM cell_hourly_view "
+            "SELECT sum(h.departures) / uniqExact(toMonday(hour)) FROM cell_hourly AS h "
             f"WHERE resolution = 5 AND region = '{REGION}' AND departures > 0",
             f"SELECT count() / uniqExact(toMonday(started_at)) FROM trips WHERE region = '{REGION}'",
         ),
