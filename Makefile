@@ -3,6 +3,7 @@
 
 VENV := .venv
 INFRA_VENV := .venv-infra
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 3
@@ -16,7 +17,8 @@ PYTHON ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo dev test test-fast soak lint format types imports docs lock clean infra-test infra-venv infra-lock
+.PHONY: help venv demo dev test test-fast soak lint format types imports docs lock clean infra-test infra-venv infra-lock \
+  bench bench-growth bench-queries bench-venv bench-lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +58,7 @@ imports: $(INSTALLED) ## Check that imports point one way
 	@$(BIN)/lint-imports --no-logo
 
 docs: $(INSTALLED) ## Write the parts of the documents that come from the code
-	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m docs.generate
 
 lock: $(INSTALLED) ## Lock what setup.py asks for (UPGRADE=1 for the newest versions)
 	@$(BIN)/uv pip compile setup.py --extra dev --universal --python-version 3.11 --generate-hashes \
@@ -81,6 +83,31 @@ infra-lock: $(INSTALLED) ## Lock what infra/requirements.in asks for (UPGRADE=1 
 	  --generate-hashes --custom-compile-command "make infra-lock" $(if $(UPGRADE),--upgrade) --quiet \
 	  --output-file requirements.lock
 
+bench: $(INSTALLED) $(BENCH_VENV)/.installed ## Compare ways to load (SIZES=1M,5M,20M ROUNDS=3 CONTENDERS=... FILE=your.csv FOLDER=...)
+	@$(BIN)/python -m benchmarks loading $(if $(SIZES),--sizes $(SIZES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(CONTENDERS),--contenders $(CONTENDERS)) $(if $(FILE),--file "$(FILE)") $(if $(FOLDER),--folder "$(FOLDER)")
+	@$(if $(FILE),,$(MAKE) --no-print-directory docs)
+
+bench-growth: $(INSTALLED) ## Measure what grows with the tables, files, keys, partitions (N=50M FILES=1000 ROWS=5000 KEYS=100k PARTITIONS=10k ROUNDS=3)
+	@$(BIN)/python -m benchmarks growth $(if $(N),--trips $(N)) $(if $(FILES),--files $(FILES)) $(if $(ROWS),--rows $(ROWS)) \
+	  $(if $(KEYS),--keys $(KEYS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FOLDER),--folder "$(FOLDER)")
+	@$(MAKE) --no-print-directory docs
+
+bench-queries: $(INSTALLED) ## Ask rollups and trips the same questions (N=50M ROUNDS=5)
+	@$(BIN)/python -m benchmarks queries $(if $(N),--trips $(N)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FOLDER),--folder "$(FOLDER)")
+	@$(MAKE) --no-print-directory docs
+
+bench-venv: $(BENCH_VENV)/.installed ## Make .venv-bench: pandas, polars and what else the other ways to load need
+
+$(BENCH_VENV)/.installed: $(INSTALLED) benchmarks/requirements.lock benchmarks/install.sh
+	@benchmarks/install.sh
+
+bench-lock: $(INSTALLED) ## Lock what benchmarks/requirements.in asks for, at the pipeline's versions (UPGRADE=1 for the newest)
+	@cd benchmarks && ../$(BIN)/uv pip compile requirements.in --constraint ../requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --custom-compile-command "make bench-lock" $(if $(UPGRADE),--upgrade) --quiet \
+	  --output-file requirements.lock
+
 clean: ## Remove .venv, caches and build products; state in H3_PIPELINE_HOME stays
-	rm -rf $(VENV) $(INFRA_VENV) infra/node_modules infra/cdk.out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(INFRA_VENV) $(BENCH_VENV) infra/node_modules infra/cdk.out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

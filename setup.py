@@ -78,6 +78,8 @@ setup(
             "import-linter>=2.5",
             "libpysal>=4.12",
             "lz4>=4.4",
+            # draws the benchmark's chart
+            "matplotlib>=3.10",
             "moto[server,s3,sqs,sns,secretsmanager]>=5.2.5",
             "packaging>=25",
             "playwright>=1.60",
@@ -95,6 +97,19 @@ setup(
             "setuptools>=77",
             "websockets>=13",
             "werkzeug>=3",
+        ],
+        # other ways of doing the pipeline's job, to compare it with; locked apart, in benchmarks/requirements.lock
+        "bench": [
+            "boto3>=1.44",
+            "chdb==4.4.0",
+            "clickhouse-connect>=1.12,<2",
+            "h3>=4.5,<5",
+            "numpy>=2",
+            "pandas>=2.3,<3",
+            "polars==2.1.0",
+            "polars-h3==0.7.1",
+            "pyarrow>=18",
+            "tzdata",
         ],
         # to synthesize and deploy infra/; locked apart, in infra/requirements.lock
         "infra": [

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from benchmarks import documents as benchmarked
 from h3_pipeline.clickhouse.embedded import open_embedded
 from h3_pipeline.errors import FeedError, UploadRefused
 from h3_pipeline.exports.catalog import ExportCatalog
@@ -305,6 +306,7 @@ _BLOCKS: Mapping[str, Callable[[], str]] = {
     "feed-messages": _feed_messages,
     "file-messages": _file_messages,
     "settings": _settings,
+    **benchmarked.BLOCKS,
 }
 
 

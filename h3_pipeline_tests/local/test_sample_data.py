@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import h3
@@ -404,6 +405,18 @@ class TestNycLike:
         sample = read_nyc(write_nyc_like(tmp_path / "trips.csv", rows=1_000, seed=5, year=2016, month=12, dirt=0))
         assert {trip.started_at.strftime("%Y-%m") for trip in sample.trips} == {"2016-12"}
         assert max(trip.started_at for trip in sample.trips) > datetime(2016, 12, 31) - timedelta(days=1)
+
+    def test_the_first_days_of_a_month_and_some_kinds_of_dirt(self, tmp_path: Path) -> None:
+        chosen = {"missing_origin", "ends_before_start"}
+        arguments: dict[str, Any] = {"rows": 2_000, "seed": 5, "days": 3, "dirt": 0.02, "faults": chosen}
+        sample = read_nyc(write_nyc_like(tmp_path / "trips.csv", **arguments))
+        assert {trip.started_at.day for trip in sample.trips} == {1, 2, 3}
+        assert sample.rejected == dict.fromkeys(chosen, 20)
+
+    @pytest.mark.parametrize("wrong", [{"days": 0}, {"faults": ()}, {"faults": ["no_such_code"]}], ids=str)
+    def test_days_and_faults_without_sense_are_refused(self, tmp_path: Path, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"there must be a day|faults must be some of"):
+            write_nyc_like(tmp_path / "trips.csv", rows=10, seed=1, **wrong)
 
 
 class TestWriting:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "h3_pipeline"
-OWN = {"docs", "h3_pipeline", "h3_pipeline_tests", "infra"}
+OWN = {"benchmarks", "docs", "h3_pipeline", "h3_pipeline_tests", "infra"}
 
 
 @cache

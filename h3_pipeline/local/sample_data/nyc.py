@@ -1,6 +1,6 @@
 """Sample trips in the CSV form in which New York published its yellow taxis' trips of 2015."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -66,7 +66,9 @@ def write_nyc_like(
     seed: int,
     year: int = 2015,
     month: int = 1,
+    days: int | None = None,
     dirt: float = 0.01,
+    faults: Collection[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> SampleSummary:
     """Write trips in New York as yellow taxis' trips of 2015 were published, CRLF included.
@@ -80,7 +82,9 @@ def write_nyc_like(
         seed: The same seed gives the same bytes.
         year: Year of the trips' start.
         month: Month of the trips' start, 1 to 12.
+        days: Only the first so many days of the month; None takes all.
         dirt: Share of the rows that have a fault.
+        faults: Only faults that get one of these codes from the pipeline; None takes all kinds.
         progress: Called with the number of rows after each part.
 
     Raises:
@@ -88,8 +92,17 @@ def write_nyc_like(
         PipelineError: The file cannot be written.
     """
     zone = ZoneInfo(NEW_YORK.timezone)
-    start = int(datetime(year, month, 1, tzinfo=zone).timestamp())
-    end = int(datetime(year + month // 12, month % 12 + 1, 1, tzinfo=zone).timestamp())
+    first, next_month = (
+        datetime(year, month, 1, tzinfo=zone),
+        datetime(year + month // 12, month % 12 + 1, 1, tzinfo=zone),
+    )
+    start = int(first.timestamp())
+    end = int((next_month if days is None else min(next_month, first + timedelta(days=days))).timestamp())
+    known = {fault.code for fault in _FAULTS}
+    if days is not None and days < 1:
+        raise ValueError(f"there must be a day, not {days}")
+    if faults is not None and (not faults or set(faults) - known):
+        raise ValueError(f"faults must be some of {', '.join(sorted(known))}")
     clock = WallClock(NEW_YORK.timezone, start, end)
     demand = Demand([clock], [1], start, end)
     flows = Flows(NEW_YORK)
@@ -122,7 +135,8 @@ def write_nyc_like(
             }
         )
 
-    return write_table(path, make, rows=rows, seed=seed, dirt=Dirt(_FAULTS, dirt), line_end="\r\n", progress=progress)
+    spoils = Dirt([fault for fault in _FAULTS if faults is None or fault.code in faults], dirt)
+    return write_table(path, make, rows=rows, seed=seed, dirt=spoils, line_end="\r\n", progress=progress)
 
 
 def _miles(rng: np.random.Generator, points: list[_Floats]) -> _Floats:

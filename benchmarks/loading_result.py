@@ -1,0 +1,130 @@
+"""What the comparison of ways to load measured, as JSON keeps it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from benchmarks.machine import Machine
+from benchmarks.spread import Spread, ratio, spread
+
+LOADING = Path(__file__).resolve().parent / "results" / "loading.json"
+
+PIPELINE = "pipeline"
+TITLES = {
+    PIPELINE: "this pipeline",
+    "pandas": "pandas + h3-py",
+    "polars": "polars + polars-h3",
+    "limit": "limit: the engine alone",
+}
+"""The contenders, in the order in which they are shown."""
+
+ONE_ROW = 1
+"""Size of the file that shows what a run costs before it looks at a row."""
+
+
+class Run(BaseModel):
+    """One run of one contender.
+
+    Attributes:
+        seconds: From the process's start to its end.
+        cpu_seconds: Its processor time, without that of the object store.
+        peak_bytes: Most resident memory of it and its children.
+        failure: Why it did not end well, or None.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    failure: str | None = None
+
+
+class SizeResult(BaseModel):
+    """All runs on one file.
+
+    Attributes:
+        rows: Rows of the file.
+        bytes: Bytes of the file.
+        runs: Runs by contender.
+        how: What a contender did differently at this size.
+        trips: Rows loaded, as all that are equal found them.
+        rollup_rows: Groups in the views, likewise, by table and resolution.
+        equal: Contenders whose tables hold the same.
+        different: What was different, by contender.
+    """
+
+    rows: int
+    bytes: int
+    runs: dict[str, list[Run]] = Field(default_factory=dict)
+    how: dict[str, str] = Field(default_factory=dict)
+    trips: int | None = None
+    rollup_rows: dict[str, int] = Field(default_factory=dict)
+    equal: list[str] = Field(default_factory=list)
+    different: dict[str, list[str]] = Field(default_factory=dict)
+
+    def good(self, contender: str) -> list[Run]:
+        """Its runs that ended well."""
+        return [run for run in self.runs.get(contender, []) if run.failure is None]
+
+    def seconds(self, contender: str) -> Spread | None:
+        """How long it took."""
+        return spread([run.seconds for run in self.good(contender)])
+
+    def cpu_seconds(self, contender: str) -> Spread | None:
+        """Its processor time."""
+        return spread([run.cpu_seconds for run in self.good(contender)])
+
+    def peak_bytes(self, contender: str) -> Spread | None:
+        """Its memory."""
+        return spread([run.peak_bytes for run in self.good(contender)])
+
+    def times_the_pipeline(self, contender: str) -> float | None:
+        """Its time as a multiple of the pipeline's."""
+        own, pipeline = self.seconds(contender), self.seconds(PIPELINE)
+        return ratio(own and own.middle, pipeline and pipeline.middle)
+
+    def microseconds_a_row(self, contender: str) -> float | None:
+        """Its whole time, the fixed part too, by row."""
+        own = self.seconds(contender)
+        return own.middle / self.rows * 1e6 if own else None
+
+
+class LoadingResult(BaseModel):
+    """The whole comparison.
+
+    Attributes:
+        machine: Where and when.
+        rounds: Rounds of each size.
+        source: ``generated``, or ``own file``.
+        sizes: By size, smallest first.
+    """
+
+    machine: Machine
+    rounds: int
+    source: str
+    sizes: list[SizeResult] = Field(default_factory=list)
+
+    @property
+    def contenders(self) -> list[str]:
+        """Those that ran, in the order in which they are shown."""
+        return [name for name in TITLES if any(name in size.runs for size in self.sizes)]
+
+    @property
+    def start(self) -> SizeResult | None:
+        """The runs on a file of one row."""
+        return next((size for size in self.sizes if size.rows == ONE_ROW), None)
+
+    @property
+    def real_sizes(self) -> Sequence[SizeResult]:
+        """All others."""
+        return [size for size in self.sizes if size.rows != ONE_ROW]
+
+    @classmethod
+    def read(cls, path: Path = LOADING) -> "LoadingResult | None":
+        """The result in a file, or None where there is no file."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def write(self, path: Path = LOADING) -> None:
+        """Keep it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
