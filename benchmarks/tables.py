@@ -52,17 +52,18 @@ def rollups(resolutions: Sequence[int], *, trips_where: str = "true", rollup_whe
 
 
 def _cells(resolution: int, where: str) -> str:
-    measured = "started_at, ended_at, distance_km, fare_amount"
     return f"""
         INSERT INTO cell_hourly
         SELECT {resolution}, h3ToParent(end_cell, {resolution}) AS cell, toStartOfHour(end_time) AS hour, {_KEYS},
-               countIf(departs), countIf(NOT departs), {_measures("departs")}
+               countIf(departs), countIf(NOT departs), {_measures()}
         FROM (
-            SELECT true AS departs, origin_h3 AS end_cell, started_at AS end_time, {_KEYS}, {measured}
+            SELECT true AS departs, origin_h3 AS end_cell, started_at AS end_time, {_KEYS},
+                   started_at, ended_at, distance_km, fare_amount
             FROM trips WHERE {where}
             UNION ALL
-            SELECT false, assumeNotNull(destination_h3), assumeNotNull(ended_at), {_KEYS}, {measured}
-            FROM trips WHERE destination_h3 IS NOT NULL AND ended_at IS NOT NULL AND {where}
+            SELECT false, assumeNotNull(destination_h3), assumeNotNull(trip.ended_at), {_KEYS},
+                   trip.started_at, NULL, NULL, NULL
+            FROM trips AS trip WHERE destination_h3 IS NOT NULL AND trip.ended_at IS NOT NULL AND {where}
         )
         GROUP BY cell, hour, {_KEYS}"""
 
@@ -72,7 +73,7 @@ def _flows(resolution: int, where: str) -> str:
         INSERT INTO flow_hourly
         SELECT {resolution}, h3ToParent(origin_h3, {resolution}) AS origin,
                h3ToParent(assumeNotNull(destination_h3), {resolution}) AS destination,
-               toStartOfHour(started_at) AS hour, {_KEYS}, count(), {_measures("true")}
+               toStartOfHour(started_at) AS hour, {_KEYS}, count(), {_measures()}
         FROM trips WHERE destination_h3 IS NOT NULL AND {where}
         GROUP BY origin, destination, hour, {_KEYS}"""
 
@@ -96,8 +97,8 @@ def _coarser_flows(resolution: int, finer: int, where: str) -> str:
         GROUP BY parent_origin, parent_destination, f.hour, {_KEYS}"""
 
 
-def _measures(condition: str) -> str:
-    return ", ".join(aggregate for measure in MEASURES for aggregate in measure.from_trips(condition))
+def _measures() -> str:
+    return ", ".join(aggregate for measure in MEASURES for aggregate in measure.from_trips())
 
 
 def _measures_of_finer() -> str:

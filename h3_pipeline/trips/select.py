@@ -10,6 +10,7 @@ There are two ways to read. Most files have no quotes: there a line is a record,
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from itertools import zip_longest
 
 from h3_pipeline.sql import literal
 from h3_pipeline.trips.codes import enum_type
@@ -194,11 +195,12 @@ def _stages(upload: UploadDescription, resolution: int) -> Iterable[Stage]:
         "datasource": f"if(datasource_text = '', {literal(upload.datasource)}, datasource_text)",
         **_numbers(upload),
     }
-    yield from _time_stages(upload)
-    for end in ("origin", "destination"):
-        if f"{end}_point" in upload.columns:
-            yield from split_point_stages(end)
-        yield from degree_stages(end)
+    # these need nothing of one another; planning takes as long as there are stages
+    yield from _side_by_side(
+        instant_stages("started_at", upload.started_at_format, upload.timezone),
+        _ended_at_stages(upload),
+        *(_place_stages(end, upload) for end in ("origin", "destination")),
+    )
     yield {
         "ended_at_usable": f"ifNull(ended_at_utc BETWEEN 0 AND {MAX_TIMESTAMP}, false)",
     }
@@ -278,13 +280,25 @@ def _numbers(upload: UploadDescription) -> dict[str, str]:
     }
 
 
-def _time_stages(upload: UploadDescription) -> Iterable[Stage]:
-    yield from instant_stages("started_at", upload.started_at_format, upload.timezone)
+def _ended_at_stages(upload: UploadDescription) -> list[Stage]:
     if upload.ended_at_format is None or "ended_at" not in upload.columns:
-        yield {
-            "ended_at_utc": "CAST(NULL, 'Nullable(Int64)')",
-            "ended_at_gap": "false",
-            "ended_at_fold": "false",
-        }
-        return
-    yield from instant_stages("ended_at", upload.ended_at_format, upload.timezone)
+        return [
+            {
+                "ended_at_utc": "CAST(NULL, 'Nullable(Int64)')",
+                "ended_at_gap": "false",
+                "ended_at_fold": "false",
+            }
+        ]
+    return instant_stages("ended_at", upload.ended_at_format, upload.timezone)
+
+
+def _place_stages(end: str, upload: UploadDescription) -> list[Stage]:
+    split = split_point_stages(end) if f"{end}_point" in upload.columns else []
+    return [*split, *degree_stages(end)]
+
+
+def _side_by_side(*strands: Iterable[Stage]) -> Iterable[Stage]:
+    """Strands of stages that do not depend on one another, as one."""
+    return (
+        {name: sql for stage in level for name, sql in stage.items()} for level in zip_longest(*strands, fillvalue={})
+    )
