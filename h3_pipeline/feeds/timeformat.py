@@ -77,6 +77,10 @@ class _Shape(NamedTuple):
     zone: Literal["none", "utc", "z", "offset"] = "none"
 
 
+_ENOUGH = 1000
+"""Values that tell a format. Reading one takes as long as the engine takes for a whole row."""
+
+
 @dataclass(slots=True)
 class _Value:
     shape: _Shape
@@ -144,6 +148,15 @@ def _reads(shape: _Shape, other: _Shape) -> bool:
     return alike and (shape.zone, other.zone) in {("z", "utc"), ("utc", "z"), ("offset", "z")}
 
 
+def _places_to_read(values: Sequence[str]) -> list[int]:
+    """Places of values that are not empty: all of them where a day may be a month, else a thousand or so."""
+    there = [place for place, value in enumerate(values) if value]
+    first = next(filter(None, (_read(values[place]) for place in there[:_ENOUGH])), None)
+    if first is None or (first.shape.kind == "text" and not first.shape.year_first):
+        return there
+    return there[:: max(len(there) // _ENOUGH, 1)]
+
+
 def detect_time_format(values: Sequence[str], *, hint: DateOrder | None = None) -> TimeFormat:
     """Find the format in which most of the values are written.
 
@@ -154,7 +167,7 @@ def detect_time_format(values: Sequence[str], *, hint: DateOrder | None = None) 
     Raises:
         UndecidedTimeFormat: No value is in a known format, or the order of month and day is open.
     """
-    read = [(place, _read(value)) for place, value in enumerate(values) if value]
+    read = [(place, _read(values[place])) for place in _places_to_read(values)]
     known = [(place, value) for place, value in read if value is not None]
     if not known:
         raise UndecidedTimeFormat("unknown_time_format", tuple(place for place, _ in read[:1]))

@@ -193,10 +193,9 @@ _LOADED = "NOT blank AND reason = ''"
 @contextmanager
 def judged_records(engine: ClickHouse) -> Iterator[JudgedRecords]:
     """A scratch table for one upload's records, empty until `JudgedRecords.judge`, dropped afterwards."""
-    database = identifier(SCRATCH_DATABASE)
-    engine.command(f"DROP DATABASE IF EXISTS {database} SYNC")
-    engine.command(f"CREATE DATABASE {database}")
+    engine.command(f"CREATE DATABASE IF NOT EXISTS {identifier(SCRATCH_DATABASE)}")
+    records = JudgedRecords(engine)
     try:
-        yield JudgedRecords(engine)
+        yield records
     finally:
-        engine.command(f"DROP DATABASE IF EXISTS {database} SYNC")
+        engine.command(f"DROP TABLE IF EXISTS {records.table} SYNC")
