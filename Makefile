@@ -18,7 +18,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo dev test test-fast soak lint format types imports docs lock clean infra-test infra-venv infra-lock \
-  bench bench-growth bench-queries bench-venv bench-lock
+  bench bench-growth bench-queries bench-stages bench-venv bench-lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ bench-growth: $(INSTALLED) ## Measure what grows with the tables, files, keys, p
 bench-queries: $(INSTALLED) ## Ask rollups and trips the same questions (N=50M ROUNDS=5)
 	@$(BIN)/python -m benchmarks queries $(if $(N),--trips $(N)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FOLDER),--folder "$(FOLDER)")
 	@$(MAKE) --no-print-directory docs
+
+bench-stages: $(INSTALLED) ## Show where the time of a load goes (ROWS=5M ROUNDS=3)
+	@$(BIN)/python -m benchmarks stages $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FOLDER),--folder "$(FOLDER)")
 
 bench-venv: $(BENCH_VENV)/.installed ## Make .venv-bench: pandas, polars and what else the other ways to load need
 

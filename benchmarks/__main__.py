@@ -147,6 +147,23 @@ def queries(
         raise typer.Exit(1)
 
 
+@app.command()
+def stages(
+    rows: Annotated[str, typer.Option(help="Rows of the generated file")] = "5M",
+    rounds: Annotated[int, typer.Option(min=1, help="How often it is loaded")] = 3,
+    folder: WorkFolder = None,
+    publish: Annotated[bool, typer.Option(help="Keep the result for the documents")] = True,
+) -> None:
+    """Show where the time of a load goes."""
+    from benchmarks.stages import measure
+
+    with work_folder(folder) as work:
+        result = measure(work, _numbers(rows)[0], rounds, _say)
+    console.print(result.grid().rich())
+    if publish:
+        result.write()
+
+
 @app.command("chart")
 def draw_charts() -> None:
     """Draw the chart again from the kept result."""

@@ -7,6 +7,7 @@ from benchmarks.grid import Grid
 from benchmarks.growth_result import GrowthResult
 from benchmarks.loading_result import LoadingResult
 from benchmarks.queries import QueriesResult
+from benchmarks.stages import StagesResult
 
 _NOTHING = "*Not measured yet.*"
 
@@ -23,6 +24,10 @@ def _of_queries() -> str:
     return _NOTHING if (result := QueriesResult.read()) is None else result.grid().markdown()
 
 
+def _of_stages() -> str:
+    return _NOTHING if (result := StagesResult.read()) is None else result.grid().markdown()
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "bench-times": _of_loading(lambda result: loading_report.times(result).markdown()),
     "bench-notes": _of_loading(lambda result: "\n".join(f"- {line}" for line in loading_report.notes(result))),
@@ -31,5 +36,6 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "bench-growth": _of_growth(GrowthResult.grid),
     "bench-ui-queries": _of_growth(GrowthResult.queries_grid),
     "bench-queries": _of_queries,
+    "bench-stages": _of_stages,
 }
 """The text of each block, by its name."""
