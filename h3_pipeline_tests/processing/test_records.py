@@ -11,10 +11,18 @@ from h3_pipeline_tests.uploads import Processing
 RECORDS = 6000
 
 
-def messy_file(seed: int, delimiter: str, line_end: str) -> str:
-    """A file of more than a megabyte with blank lines, quoted line ends, and one bad record in ten."""
+def messy_file(seed: int, delimiter: str, line_end: str, *, quotes_from: int = 1) -> str:
+    """A file of more than a megabyte with blank lines, and one bad record in ten.
+
+    Args:
+        seed: Seed of the chance.
+        delimiter: Field separator.
+        line_end: What ends a record.
+        quotes_from: First record in which there may be quotes, around delimiters and line ends.
+    """
     chance = random.Random(seed)
-    notes = ["", "plain", f'with{delimiter}it and "quotes"', "two\nlines", f"three{line_end}{line_end}lines", "ä€😀"]
+    plain = ["", "plain", "ä€😀"]
+    notes = [*plain, f'with{delimiter}it and "quotes"', "two\nlines", f"three{line_end}{line_end}lines"]
     text = io.StringIO()
     text.write(line_end * chance.randrange(3))
     writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end)
@@ -23,15 +31,18 @@ def messy_file(seed: int, delimiter: str, line_end: str) -> str:
         if chance.random() < 0.05:
             text.write(line_end * chance.randrange(1, 4))
         time = "whenever" if chance.random() < 0.1 else f"2024-01-{number % 28 + 1:02d}T00:00:00Z"
-        note = chance.choice(notes) + "x" * chance.randrange(300)
+        note = chance.choice(notes if number >= quotes_from else plain) + "x" * chance.randrange(300)
         writer.writerow([time, "40.7", "-74.0", note, f"record {number}"])
     text.write(line_end * chance.randrange(3))
     return text.getvalue()
 
 
+@pytest.mark.parametrize("quotes_from", [1, RECORDS - 5, RECORDS + 1], ids=["quotes", "late quotes", "no quotes"])
 @pytest.mark.parametrize(("delimiter", "line_end"), [(",", "\n"), (",", "\r\n"), (";", "\r\n"), ("\t", "\n")])
-def test_numbers_are_those_that_python_counts(process: Processing, delimiter: str, line_end: str) -> None:
-    text = messy_file(len(line_end), delimiter, line_end)
+def test_numbers_are_those_that_python_counts(
+    process: Processing, delimiter: str, line_end: str, quotes_from: int
+) -> None:
+    text = messy_file(len(line_end), delimiter, line_end, quotes_from=quotes_from)
     assert len(text.encode()) > 1024 * 1024
     _, *records = [record for record in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if record]
     assert len(records) == RECORDS

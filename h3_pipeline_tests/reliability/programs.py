@@ -11,6 +11,7 @@ from typing import Any
 
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.processing.engine import open_task_engine
+from h3_pipeline.processing.handover import Handovers
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.processing.process import process_upload
 from h3_pipeline.settings import Settings
@@ -50,6 +51,11 @@ def trips_csv(months: dict[str, int], *, first: int = 0, bad: int = 0, region: s
 def load(manifest: Manifest, upload: str | None = None) -> list[Any]:
     """An operation that loads a processed upload, under another key if wanted."""
     return ["load", asdict(replace(manifest, upload=upload) if upload else manifest)]
+
+
+def load_together(*manifests: Manifest) -> list[Any]:
+    """An operation that loads processed uploads at once."""
+    return ["load together", [asdict(manifest) for manifest in manifests]]
 
 
 def retract(upload: str) -> list[Any]:
@@ -107,6 +113,8 @@ def _warehouse(program: Program, access: BucketAccess, on_stage: OnStage) -> dic
         for operation, what in program["operations"]:
             if operation == "load":
                 warehouse.load(Manifest.from_json(what), on_stage=on_stage)
+            elif operation == "load together":
+                warehouse.load_all([Manifest.from_json(each) for each in what], on_stage=on_stage)
             elif operation == "back up":
                 take_backup(warehouse, Bucket(access), on_progress=_once(on_stage), on_stage=on_stage)
             elif operation == "restore":
@@ -139,6 +147,8 @@ def _once(on_stage: OnStage) -> OnProgress:
 def _processing(program: Program, access: BucketAccess, on_stage: OnStage) -> dict[str, Any]:
     bucket = Bucket(access)
     manifests = {}
+    handovers = Handovers(Path(program["home"]) / "handovers")
+    handovers.prepare()
     with open_task_engine(Path(program["home"]), access) as task:
         on_stage("open")
         for key in program["keys"]:
@@ -150,6 +160,7 @@ def _processing(program: Program, access: BucketAccess, on_stage: OnStage) -> di
                 scratch=task.scratch,
                 resolution=10,
                 max_reject_ratio=0.5,
+                handovers=handovers,
                 on_stage=on_stage,
             )
             manifests[key] = asdict(processed.manifest)

@@ -6,7 +6,7 @@ import random
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from h3_pipeline_tests.reliability.checksums import half_visible
 from h3_pipeline_tests.reliability.programs import (
     Program,
     load,
+    load_together,
     processing_program,
     retract,
     trips_csv,
@@ -77,7 +78,7 @@ class Scene:
         tally.differing += answer["checksums"] != self.answers[operation]["checksums"]
         before = self.answers["before"]["census"]
         # a month of an upload that is replaced is cleared, then filled; nobody else's rows ever go
-        cleared = {place: rows for place, rows in before.items() if not place.endswith("/old.csv")}
+        cleared = {place: rows for place, rows in before.items() if not place.endswith(("/old.csv", "/gone.csv"))}
         states = [before, cleared, self.answers[operation]["census"]]
         broken = half_visible(answer["found"], *states)
         tally.half_visible += len(broken)
@@ -116,6 +117,8 @@ def scene(bucket: Bucket, zygotes: list[Zygote], tmp_path_factory: pytest.TempPa
             "old-v2.csv": trips_csv({"2024-01": 31, "2024-02": 64, "2024-03": 12}, first=1),
             "gone.csv": trips_csv({"2024-01": 23, "2024-02": 41}, first=2, bad=3),
             "new.csv": trips_csv({"2024-01": 57, "2024-02": 38}, first=3),
+            "fresh.csv": trips_csv({"2024-02": 27, "2024-04": 19}, first=4, region="Brno"),
+            "gone-v2.csv": trips_csv({"2024-02": 36, "2024-03": 14}, first=5),
         },
     )
     before = folder / "before"
@@ -124,6 +127,8 @@ def scene(bucket: Bucket, zygotes: list[Zygote], tmp_path_factory: pytest.TempPa
         "load": load(manifests["new.csv"]),
         "replace": load(manifests["old-v2.csv"], "old.csv"),
         "retract": retract("gone.csv"),
+        # one that is new and one that is not, in one load
+        "together": load_together(manifests["fresh.csv"], replace(manifests["gone-v2.csv"], upload="gone.csv")),
     }
     answers = {
         "before": zygotes[0].finish(
@@ -219,7 +224,7 @@ def test_killed_while_processing(scene: Scene, zygotes: list[Zygote], tally: Tal
     never_killed = zygote.finish(program)[key]
     body = rows(bucket, never_killed["processed_key"])
     stages = zygote.run(program).stages
-    assert stages == ["open", "describe", "judge", "write", "processed"]
+    assert stages == ["open", "describe", "judge", "write", "hand over", "processed"]
 
     def forget() -> None:
         for name in (never_killed["processed_key"], never_killed["rejected_key"], prefixes.manifest_object(key)):

@@ -15,7 +15,7 @@ from h3_pipeline.settings import Settings
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.warehouse import history
 from h3_pipeline.warehouse.connect import open_warehouse
-from h3_pipeline.warehouse.loading import Warehouse
+from h3_pipeline.warehouse.loading import BATCH_ROWS, BATCH_UPLOADS, Warehouse, batches
 from h3_pipeline.warehouse.publish import PublishConflict
 from h3_pipeline.warehouse.reconcile import recount
 from h3_pipeline_tests.reliability.checksums import Checksums, census, checksums
@@ -23,6 +23,7 @@ from h3_pipeline_tests.uploads import process_all
 
 HEADER = "started_at,ended_at,origin_lat,origin_lng,destination_lat,destination_lng,distance_km,fare_amount"
 MONTHS_SCATTERED = 103
+SYNC = {"mutations_sync": 2}
 
 
 def trip(start: str, end: str = "", place: int = 0, fare: str = "10") -> str:
@@ -352,3 +353,59 @@ class TestCleanCsvThatIsNotTheManifests:
     def test_of_fewer_rows_than_the_manifest_says(self, warehouse: Warehouse, uploads: Uploads) -> None:
         manifest = replace(uploads.second, rows_loaded=uploads.second.rows_loaded + 1)
         self.refused(warehouse, manifest, "has 2 rows, its manifest says 3")
+
+
+class TestTogether:
+    def test_uploads_loaded_at_once_are_as_if_one_after_the_other(
+        self, warehouse: Warehouse, uploads: Uploads, states: dict[str, Checksums]
+    ) -> None:
+        loaded = warehouse.load_all([uploads.first, uploads.other], run_id="run-1")
+        assert checksums(warehouse.engine) == states["first and other"]
+        assert {key: result.rows["trips"] for key, result in loaded.items()} == {
+            "a.csv": uploads.first.rows_loaded,
+            "other": uploads.other.rows_loaded,
+        }
+        assert loaded["a.csv"].months == ["202401", "202402"]
+        events = history.latest(warehouse.engine, warehouse.placement)
+        assert [(event.upload, event.event, event.run_id) for event in events] == [
+            ("a.csv", "loaded", "run-1"),
+            ("other", "loaded", "run-1"),
+        ]
+
+    def test_one_may_be_new_and_another_replaced(
+        self, warehouse: Warehouse, uploads: Uploads, states: dict[str, Checksums]
+    ) -> None:
+        warehouse.load(uploads.first)
+        warehouse.load_all([uploads.other, uploads.second])
+        assert checksums(warehouse.engine) == states["second and other"]
+
+    def test_one_that_cannot_be_loaded_keeps_the_others_out(self, warehouse: Warehouse, uploads: Uploads) -> None:
+        with pytest.raises(WarehouseError, match="its manifest says"):
+            warehouse.load_all([uploads.other, replace(uploads.first, rows_loaded=1)])
+        assert census(warehouse.engine) == {}
+
+    def test_batches_are_bounded(self, uploads: Uploads) -> None:
+        def sizes(*rows: int) -> list[list[int]]:
+            manifests = [replace(uploads.first, rows_loaded=count) for count in rows]
+            return [[manifest.rows_loaded for manifest in batch] for batch in batches(manifests)]
+
+        assert sizes() == []
+        assert sizes(5, 6) == [[5, 6]]
+        assert sizes(BATCH_ROWS, 1, BATCH_ROWS * 3, 2) == [[BATCH_ROWS], [1], [BATCH_ROWS * 3], [2]]
+        assert [len(batch) for batch in sizes(*[1] * (BATCH_UPLOADS + 1))] == [BATCH_UPLOADS, 1]
+
+
+class TestConservation:
+    def test_loaded_rows_are_right(self, warehouse: Warehouse, uploads: Uploads) -> None:
+        assert warehouse.differing_rows(warehouse.load_all([uploads.first, uploads.other])) == {}
+
+    def test_a_row_that_went_missing_is_told(self, warehouse: Warehouse, uploads: Uploads) -> None:
+        loaded = warehouse.load_all([uploads.first, uploads.other])
+        warehouse.engine.command("ALTER TABLE trips DELETE WHERE upload = 'other' AND row_number = 3", settings=SYNC)
+        assert warehouse.differing_rows(loaded) == {"other": uploads.other.rows_loaded - 1}
+
+    def test_a_load_that_was_killed_does_not_accuse_another(self, warehouse: Warehouse, uploads: Uploads) -> None:
+        with pytest.raises(Killed):
+            warehouse.load(uploads.other, on_stage=kill_at("noted trips 202401"))
+        loaded = warehouse.load_all([uploads.first])
+        assert warehouse.differing_rows(loaded) == {}
