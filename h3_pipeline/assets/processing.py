@@ -146,7 +146,7 @@ def process_uploads(
 
 def _report(context: AssetExecutionContext, partition: str, processed: ProcessedUpload) -> None:
     manifest = processed.manifest
-    logger.info(
+    context.log.info(
         "%s: %s rows in, %s loaded, %s rejected %s",
         manifest.upload,
         f"{manifest.rows_in:,}",

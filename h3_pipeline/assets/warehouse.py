@@ -156,10 +156,12 @@ def _load(
     )
     here: dict[str, LoadedUpload] = {}
     for batch in batches(accepted):
-        # not Dagster's log: what a person reads there is the materialization, and each line is a row of its database
+        # stages do not go to Dagster's log, of which each line is a row in its database
         clock = StageClock(logger.debug)
-        with doing(upload=named([manifest.upload for manifest in batch])), span("load uploads"):
+        names = named([manifest.upload for manifest in batch])
+        with doing(upload=names), span("load uploads"):
             together = warehouse.load_all(batch, run_id=context.run.run_id, on_stage=clock)
+            context.log.info("loaded %s: %s rows", names, f"{sum(manifest.rows_loaded for manifest in batch):,}")
         clock.stop()
         done.recounts += together[batch[0].upload].recounts
         for manifest in batch:

@@ -24,6 +24,11 @@ _OWN_TABLE = "while reading from part"
 _TOO_DEEP = frozenset({167, 168, 306})
 
 
+def is_out_of_memory(error: QueryError) -> bool:
+    """Whether the engine had too little memory for a statement."""
+    return error.code in _OUT_OF_MEMORY
+
+
 def disk_full(object_key: str) -> WarehouseError:
     """The error for a disk that has no room for what an upload needs."""
     return WarehouseError(f"The disk is full while reading {object_key}; free some space and run the upload again")
@@ -76,7 +81,7 @@ def explain(error: QueryError, object_key: str) -> PipelineError:
             "malformed_csv",
             f"{where} is not valid CSV: text follows a closing quote; double the quotes inside quoted fields",
         )
-    if code in _OUT_OF_MEMORY:
+    if is_out_of_memory(error):
         return _out_of_memory(error, object_key)
     if code in _TOO_DEEP:
         return UploadRefused("too_many_columns", "The header has more columns than can be read")

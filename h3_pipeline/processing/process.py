@@ -18,7 +18,7 @@ from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.errors import StorageError, UploadRefused
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.feeds.describe import HEAD_BYTES, describe_upload
-from h3_pipeline.processing.engine_errors import disk_full, explain
+from h3_pipeline.processing.engine_errors import disk_full, explain, is_out_of_memory
 from h3_pipeline.processing.handover import Handovers
 from h3_pipeline.processing.judged import JudgedRecords, Judgement, judged_records
 from h3_pipeline.processing.manifest import Counts, Manifest
@@ -169,12 +169,17 @@ def process_upload(
 
 
 def _judge(records: JudgedRecords, upload: UploadDescription, source: Source, resolution: int) -> Judgement:
-    """Judge line by line; anew with the parser if there is a quote somewhere."""
+    """Judge line by line; anew with the parser if there is a quote somewhere, or lines too long to be held."""
     if not upload.quoted:
-        records.judge(upload, source.of(Reading.LINES), resolution, Reading.LINES)
-        judgement = records.scan()
-        if not judgement.needs_parser:
-            return judgement
+        try:
+            records.judge(upload, source.of(Reading.LINES), resolution, Reading.LINES)
+        except QueryError as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            judgement = records.scan()
+            if not judgement.needs_parser:
+                return judgement
     records.judge(upload, source.of(Reading.FIELDS), resolution, Reading.FIELDS)
     return records.scan()
 

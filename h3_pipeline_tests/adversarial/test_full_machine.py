@@ -84,7 +84,7 @@ def memory(megabytes: int) -> Iterator[None]:
 
 def test_too_little_memory(process: Processing) -> None:
     with (
-        memory(20),
+        memory(13),
         pytest.raises(WarehouseError, match=r"out of memory .*memory\.csv; run the upload again") as failure,
     ):
         process(CONTENT, "memory.csv")

@@ -21,7 +21,7 @@ from h3_pipeline.settings import Settings
 from h3_pipeline_tests.ops.cluster import INSTANCE, instance_settings
 from h3_pipeline_tests.servers.conftest import free_ports
 
-SECONDS = 240
+SECONDS = 400
 """Nothing here takes so long, even on a busy machine."""
 
 LAUNCHER = {"module": "h3_pipeline.ops.launchers.process", "class": "ProcessRunLauncher"}

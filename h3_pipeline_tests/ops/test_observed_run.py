@@ -168,7 +168,7 @@ def test_one_trace_from_the_tick_to_each_call(observed: Observed) -> None:
     assert [step.parent_id for step in steps] == [run.span_id] * 2
     processed, loaded = steps
     assert {span.parent_id for span in observed.named("process upload")} == {processed.span_id}
-    [load] = observed.named("load upload")
+    [load] = observed.named("load uploads")
     assert load.parent_id == loaded.span_id
     assert loaded.failed
     assert not processed.failed
@@ -288,8 +288,9 @@ def test_the_log_is_json_and_names_run_and_trace(observed: Observed) -> None:
     assert accepted["level"] == "info"
     assert accepted["trace_id"] == run.trace_id
     assert accepted["xray_trace_id"].replace("-", "") == "1" + run.trace_id
-    staged = [line for line in lines if line["message"] == "stage"]
-    assert [line["upload"] for line in staged] == ["good.csv"]
+    [loaded] = [line for line in lines if line["message"] == "loaded good.csv: 30 rows"]
+    assert loaded["upload"] == "good.csv"
+    assert loaded["asset"] == "cell_hourly,flow_hourly,trips"
 
 
 def test_the_password_is_in_nothing_that_was_stored_or_written(observed: Observed) -> None:
