@@ -19,6 +19,12 @@ logger = logging.getLogger(__name__)
 MEMORY_LIMIT_BYTES = 1_000_000_000
 """What the engine may allocate: with Python beside it, a task stays below 1.5 GB."""
 
+_ALL_CORES = {
+    # by default the engine takes one core where it may not have gigabytes for each; our statements are made for less
+    "max_threads_min_free_memory_per_thread": 0,
+    "max_insert_threads_min_free_memory_per_thread": 0,
+}
+
 LOCK_WAIT_SECONDS = 3600.0
 _QUIET_SECONDS = 1.0
 
@@ -75,7 +81,10 @@ def _acquire(lock: FileLock, path: Path, wait_seconds: float, on_wait: Callable[
 def _connected(path: Path, configuration_file: Path) -> Iterator[ClickHouse]:
     try:
         client = clickhouse_connect.get_client(
-            interface="chdb", path=str(path), chdb_options={"config-file": str(configuration_file)}
+            interface="chdb",
+            path=str(path),
+            chdb_options={"config-file": str(configuration_file)},
+            settings=_ALL_CORES,
         )
     except ClickHouseError as error:
         raise WarehouseError(f"The embedded warehouse at {path} does not open: {error}") from error

@@ -29,6 +29,8 @@ _INSERT_SETTINGS = {
     "min_insert_block_size_rows": 262_144,
     "min_insert_block_size_bytes": 64 * 1024 * 1024,
     "max_block_size": 65_536,
+    # one request for the whole object costs the store less than many for its parts, and is as fast
+    "max_download_threads": 1,
     # planning and compiling so long a statement takes longer than reading a small file with it
     "query_plan_merge_expressions": 0,
     "compile_expressions": 0,

@@ -22,10 +22,10 @@ STAGING_PREFIX = "staging_"
 INSERT_SETTINGS = {
     # a file of scattered dates has more months than the default allows in one block
     "max_partitions_per_insert_block": 0,
-    # a part for each block: fewer ones to merge later, as large as the memory allows
-    "max_insert_block_size": 524_288,
-    "min_insert_block_size_rows": 524_288,
-    "min_insert_block_size_bytes": 128 * 1024 * 1024,
+    # a block is sorted in memory, one on each core at the same time
+    "max_insert_block_size": 262_144,
+    "min_insert_block_size_rows": 262_144,
+    "min_insert_block_size_bytes": 64 * 1024 * 1024,
 }
 _READ_SETTINGS = {
     "input_format_csv_empty_as_default": 1,
