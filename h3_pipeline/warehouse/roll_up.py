@@ -15,8 +15,8 @@ from h3_pipeline.errors import WarehouseError
 from h3_pipeline.sql import literal
 from h3_pipeline.warehouse.templates import render_statement
 
-SPAN_TRIPS = 500_000
-"""Trips that are counted at once, but for those of a single hour; their groups take some 200 MB."""
+SPAN_TRIPS = 1_000_000
+"""Trips that are counted at once, but for those of a single hour; their groups take some 300 MB."""
 
 COUNT_SETTINGS = {
     # the trips of one hour may be many: large groupings go to disk before they take the memory of a small task
