@@ -111,15 +111,14 @@ class RollUp:
             f"SELECT toStartOfHour(started_at) AS hour, count() FROM {self.trips} GROUP BY hour ORDER BY hour"
         )
         ordered = sorted(resolutions, reverse=True)
-        with self._scratch_tables():
-            for span in spans([(hour, int(trips)) for hour, trips in hours]):
+        for span in spans([(hour, int(trips)) for hour, trips in hours]):
+            with self._table("labels", labels=self.scratch.labels):
                 self._label(span)
-                self._count("cells", self.scratch.cell_groups, self.cell_hourly, span, ordered)
-                self._count("flows", self.scratch.flow_groups, self.flow_hourly, span, ordered)
+                self._count("cell", self.scratch.cell_groups, self.cell_hourly, span, ordered)
+                self._count("flow", self.scratch.flow_groups, self.flow_hourly, span, ordered)
 
     def _label(self, span: Span) -> None:
         labels = self.scratch.labels
-        self.engine.command(f"TRUNCATE TABLE {labels}")
         self._insert("label_trips", labels=labels, trips=self.trips, departs=span.departs, arrives=span.arrives)
         known, different = self.engine.rows(f"SELECT count(), uniqExact(label) FROM {labels}")[0]
         if known != different:
@@ -129,34 +128,30 @@ class RollUp:
             )
 
     def _count(self, kind: str, groups: str, target: str, span: Span, resolutions: Sequence[int]) -> None:
-        self.engine.command(f"TRUNCATE TABLE {groups}")
-        finest, *coarser = resolutions
-        self._insert(
-            f"count_{kind}",
-            groups=groups,
-            trips=self.trips,
-            resolution=finest,
-            departs=span.departs,
-            arrives=span.arrives,
-        )
-        finer = finest
-        for resolution in coarser:
-            self._insert(f"coarsen_{kind}", groups=groups, resolution=resolution, finer=finer)
-            finer = resolution
-        self._insert(f"write_{kind}", target=target, groups=groups, labels=self.scratch.labels)
-        self.engine.command(f"TRUNCATE TABLE {groups}")
+        finer, *coarser = resolutions
+        with self._table(f"{kind}_groups", groups=groups):
+            self._insert(
+                f"count_{kind}s",
+                groups=groups,
+                trips=self.trips,
+                resolution=finer,
+                departs=span.departs,
+                arrives=span.arrives,
+            )
+            for resolution in coarser:
+                self._insert(f"coarsen_{kind}s", groups=groups, resolution=resolution, finer=finer)
+                finer = resolution
+            self._insert(f"write_{kind}s", target=target, groups=groups, labels=self.scratch.labels)
 
     def _insert(self, statement: str, **values: object) -> None:
         self.engine.command(render_statement(statement, **values), settings=self.settings | COUNT_SETTINGS)
 
     @contextmanager
-    def _scratch_tables(self) -> Iterator[None]:
-        scratch = self.scratch
-        self.engine.command(render_statement("create_labels", labels=scratch.labels))
-        self.engine.command(render_statement("create_cell_groups", groups=scratch.cell_groups))
-        self.engine.command(render_statement("create_flow_groups", groups=scratch.flow_groups))
+    def _table(self, kind: str, **name: str) -> Iterator[None]:
+        """A table in memory, gone with what is in it at the end."""
+        self.engine.command(render_statement(f"create_{kind}", **name))
         try:
             yield
         finally:
-            for table in (scratch.labels, scratch.cell_groups, scratch.flow_groups):
+            for table in name.values():
                 self.engine.command(f"DROP TABLE IF EXISTS {table} SYNC", repeatable=True)

@@ -41,7 +41,7 @@ def main() -> None:
 
 def fill_in(text: str, database: str, passwords: dict) -> str:
     """The statements with names and salted hashes in place of what is between @ signs."""
-    values = {"database": f"`{database}`", "scratch": f"{database}__*"}
+    values = {"database": f"`{database}`", "everywhere": f"`{database}_everywhere`", "scratch": f"{database}__*"}
     for user, password in passwords.items():
         salt = secrets.token_hex(16)
         values[f"{user}_salt"] = salt

@@ -5,11 +5,11 @@
 CREATE ROLE IF NOT EXISTS h3_loader;
 GRANT CLUSTER ON *.* TO h3_loader;
 GRANT CREATE DATABASE ON @database@.* TO h3_loader;
-GRANT SELECT, INSERT, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, ALTER DELETE, ALTER MODIFY COMMENT
+GRANT SELECT, INSERT, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, ALTER DELETE, ALTER MODIFY COMMENT
     ON @database@.* TO h3_loader;
 -- Several shards: what reads all of them (docs/scaling.md).
 GRANT REMOTE ON *.* TO h3_loader;
-GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, SELECT, INSERT ON @database@_everywhere.* TO h3_loader;
+GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, SELECT, INSERT ON @everywhere@.* TO h3_loader;
 GRANT SELECT ON system.clusters TO h3_loader;
 GRANT SELECT ON system.columns TO h3_loader;
 GRANT SELECT ON system.tables TO h3_loader;
@@ -20,7 +20,7 @@ GRANT NAMED COLLECTION ON trips_bucket TO h3_loader;
 -- Reads the tables and views: people and dashboards.
 CREATE ROLE IF NOT EXISTS h3_reader;
 GRANT SELECT, SHOW ON @database@.* TO h3_reader;
-GRANT SELECT, SHOW ON @database@_everywhere.* TO h3_reader;
+GRANT SELECT, SHOW ON @everywhere@.* TO h3_reader;
 CREATE QUOTA IF NOT EXISTS h3_reader KEYED BY user_name
     FOR INTERVAL 1 minute MAX queries = 1200, execution_time = 1200 TO h3_reader;
 
