@@ -34,6 +34,7 @@ def open_embedded(
     path: Path,
     *,
     configuration: str = "",
+    may_set: bool = True,
     wait_seconds: float = LOCK_WAIT_SECONDS,
     on_wait: Callable[[str], None] = logger.info,
 ) -> Iterator[ClickHouse]:
@@ -45,6 +46,7 @@ def open_embedded(
     Args:
         path: Folder of the engine's data; made if it does not exist.
         configuration: XML elements for the engine's configuration, such as a named collection.
+        may_set: Whether the configuration's user may change settings; one who may only read may not.
         wait_seconds: How long to wait for another process.
         on_wait: Told once, in words, that there is a wait.
 
@@ -55,7 +57,10 @@ def open_embedded(
     lock = FileLock(path.with_name(path.name + ".lock"), is_singleton=True, thread_local=False)
     _acquire(lock, path, wait_seconds, on_wait)
     try:
-        with _configuration_file(path, configuration) as file, _connected(path, file) as engine:
+        with (
+            _configuration_file(path, configuration) as file,
+            _connected(path, file, _ALL_CORES if may_set else {}) as engine,
+        ):
             yield engine
     finally:
         lock.release()
@@ -78,13 +83,13 @@ def _acquire(lock: FileLock, path: Path, wait_seconds: float, on_wait: Callable[
 
 
 @contextmanager
-def _connected(path: Path, configuration_file: Path) -> Iterator[ClickHouse]:
+def _connected(path: Path, configuration_file: Path, settings: dict[str, int]) -> Iterator[ClickHouse]:
     try:
         client = clickhouse_connect.get_client(
             interface="chdb",
             path=str(path),
             chdb_options={"config-file": str(configuration_file)},
-            settings=_ALL_CORES,
+            settings=settings,
         )
     except ClickHouseError as error:
         raise WarehouseError(f"The embedded warehouse at {path} does not open: {error}") from error

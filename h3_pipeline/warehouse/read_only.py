@@ -271,7 +271,10 @@ def _reader(settings: Settings, profile: Mapping[str, Any], on_wait: OnWait) -> 
         users = Path(folder) / "users.xml"
         users.write_text(_users(settings.clickhouse_database, profile), encoding="utf-8")
         with open_embedded(
-            settings.home / "warehouse", configuration=element("users_config", str(users)), on_wait=on_wait
+            settings.home / "warehouse",
+            configuration=element("users_config", str(users)),
+            may_set=False,
+            on_wait=on_wait,
         ) as engine:
             engine.use(settings.clickhouse_database)
             yield engine
