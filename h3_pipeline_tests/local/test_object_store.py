@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -373,6 +374,10 @@ class TestFaults:
         self, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(seaweedfs, "START_SECONDS", 0)
+        # asked where nobody listens: a machine may be so slow that the server is ready before it is asked first
+        ask = seaweedfs._client
+        nobody = f"http://127.0.0.1:{seaweedfs._free_ports(preferred={})['s3.port']}"
+        monkeypatch.setattr(seaweedfs, "_client", lambda connection: ask(replace(connection, endpoint_url=nobody)))
         with pytest.raises(StorageError, match=r"did not answer within 0 s: .*weed\.log"), local_object_store(home):
             pass
         assert running(home) is None

@@ -68,5 +68,7 @@ def served(new_bucket: Callable[[], Bucket], tmp_path_factory: pytest.TempPathFa
             "clickhouse_host": server.host,
             "clickhouse_http_port": server.port,
             "clickhouse_password": PASSWORD,
+            # a load is the same with five, and takes twice as many statements
+            "h3_rollup_resolutions": (9, 6),
         }
         yield Served(bucket, server, connection)
