@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
+from h3_pipeline.batching import bounded
 from h3_pipeline.partitions import UPLOADS
 
 PARTITION_TAG = "dagster/partition"
@@ -54,16 +55,7 @@ class Arrival:
 
 def batches(arrivals: Sequence[Arrival]) -> Iterator[list[Arrival]]:
     """Split arrivals, in order, into runs of bounded bytes and number."""
-    batch: list[Arrival] = []
-    size = 0
-    for arrival in arrivals:
-        if batch and (len(batch) == MAX_UPLOADS or size + arrival.size > MAX_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(arrival)
-        size += arrival.size
-    if batch:
-        yield batch
+    return bounded(arrivals, lambda arrival: arrival.size, most=MAX_UPLOADS, most_size=MAX_BYTES)
 
 
 def contiguous(partitions: Sequence[str], known: Sequence[str]) -> Iterator[list[str]]:

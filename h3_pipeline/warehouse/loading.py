@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from h3_pipeline.batching import bounded
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.processing.handover import Handovers
@@ -245,16 +246,7 @@ class Warehouse:
 
 def batches(manifests: Iterable[Manifest]) -> Iterator[list[Manifest]]:
     """Split uploads, in order, into loads of bounded rows and number."""
-    batch: list[Manifest] = []
-    rows = 0
-    for manifest in manifests:
-        if batch and (len(batch) == BATCH_UPLOADS or rows + manifest.rows_loaded > BATCH_ROWS):
-            yield batch
-            batch, rows = [], 0
-        batch.append(manifest)
-        rows += manifest.rows_loaded
-    if batch:
-        yield batch
+    return bounded(manifests, lambda manifest: manifest.rows_loaded, most=BATCH_UPLOADS, most_size=BATCH_ROWS)
 
 
 def named(uploads: Sequence[str]) -> str:

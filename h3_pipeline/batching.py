@@ -1,0 +1,27 @@
+"""Splits a sequence into batches that are bounded in number and in size."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def bounded(items: Iterable[T], size_of: Callable[[T], int], *, most: int, most_size: int) -> Iterator[list[T]]:
+    """Split items, in order.
+
+    Args:
+        items: What to split.
+        size_of: An item's size.
+        most: Items of a batch.
+        most_size: Size of a batch, unless a single item is larger.
+    """
+    batch: list[T] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) == most or size + size_of(item) > most_size):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += size_of(item)
+    if batch:
+        yield batch
