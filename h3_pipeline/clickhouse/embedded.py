@@ -2,7 +2,7 @@
 
 import logging
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -19,10 +19,12 @@ logger = logging.getLogger(__name__)
 MEMORY_LIMIT_BYTES = 1_000_000_000
 """What the engine may allocate: with Python beside it, a task stays below 1.5 GB."""
 
-_ALL_CORES = {
+_SETTINGS: Mapping[str, int | str] = {
     # by default the engine takes one core where it may not have gigabytes for each; our statements are made for less
     "max_threads_min_free_memory_per_thread": 0,
     "max_insert_threads_min_free_memory_per_thread": 0,
+    # by default files are mapped, and the whole of a large one counts as the process's memory
+    "storage_file_read_method": "pread",
 }
 
 LOCK_WAIT_SECONDS = 3600.0
@@ -59,7 +61,7 @@ def open_embedded(
     try:
         with (
             _configuration_file(path, configuration) as file,
-            _connected(path, file, _ALL_CORES if may_set else {}) as engine,
+            _connected(path, file, _SETTINGS if may_set else {}) as engine,
         ):
             yield engine
     finally:
@@ -83,13 +85,13 @@ def _acquire(lock: FileLock, path: Path, wait_seconds: float, on_wait: Callable[
 
 
 @contextmanager
-def _connected(path: Path, configuration_file: Path, settings: dict[str, int]) -> Iterator[ClickHouse]:
+def _connected(path: Path, configuration_file: Path, settings: Mapping[str, int | str]) -> Iterator[ClickHouse]:
     try:
         client = clickhouse_connect.get_client(
             interface="chdb",
             path=str(path),
             chdb_options={"config-file": str(configuration_file)},
-            settings=settings,
+            settings=dict(settings),
         )
     except ClickHouseError as error:
         raise WarehouseError(f"The embedded warehouse at {path} does not open: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.short_lived import NEVER_MERGED
 from h3_pipeline.processing.handover import HANDED_OVER_COLUMNS, handed_over
 from h3_pipeline.processing.manifest import Counts
 from h3_pipeline.sql import identifier, literal
@@ -19,9 +20,6 @@ from h3_pipeline.trips.upload import UploadDescription
 
 SCRATCH_DATABASE = "h3_pipeline_scratch"
 """Belongs to whoever has the engine open: what is found in it was left by a process that died."""
-
-_NO_MERGES = "max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1"
-"""The table is read a few times and dropped."""
 
 _INSERT_SETTINGS = {
     # one block in the making bounds the memory; larger ones gain nothing here
@@ -79,7 +77,7 @@ class JudgedRecords:
         columns = ", ".join(f"{name} {kind}" for name, kind in JUDGED_COLUMNS)
         self._engine.command(f"DROP TABLE IF EXISTS {self.table} SYNC")
         self._engine.command(
-            f"CREATE TABLE {self.table} ({columns}) ENGINE = MergeTree ORDER BY record SETTINGS {_NO_MERGES}"
+            f"CREATE TABLE {self.table} ({columns}) ENGINE = MergeTree ORDER BY record SETTINGS {NEVER_MERGED}"
         )
         settings = {**read_settings(upload), **_INSERT_SETTINGS, **S3_SETTINGS}
         select = judged_trips(upload, source, resolution, reading)
@@ -163,20 +161,22 @@ class JudgedRecords:
         )
 
     def hand_over(self, file: Path, upload: str, upload_etag: str, *, blank_lines_inside: int) -> None:
-        """Write the rows that are loaded to a file, for a warehouse on this machine."""
+        """Write the rows that are loaded to a file, in any order, for a warehouse on this machine."""
         columns = ", ".join(
             f"{literal({'upload': upload, 'upload_etag': upload_etag}[name])} AS {name}"
             if name in ("upload", "upload_etag")
             else name
             for name in HANDED_OVER_COLUMNS
         )
-        select = self._numbered(columns, _LOADED, blank_lines_inside)
+        select = self._numbered(columns, _LOADED, blank_lines_inside, in_order=False)
         self._engine.command(f"INSERT INTO FUNCTION {handed_over([file])} {select}")
 
-    def _numbered(self, columns: str, condition: str, blank_lines_inside: int) -> str:
+    def _numbered(self, columns: str, condition: str, blank_lines_inside: int, *, in_order: bool = True) -> str:
+        # the table is sorted by record: no need to sort
+        order = " ORDER BY record" if in_order else ""
         if not blank_lines_inside:
             numbered = f"(SELECT *, record + 1 AS row_number FROM {self.table})"
-            return f"SELECT {columns} FROM {numbered} WHERE {condition} ORDER BY record"
+            return f"SELECT {columns} FROM {numbered} WHERE {condition}{order}"
         # A blank line is no record: each one before a record lowers its number by one.
         return f"""
             SELECT {columns} FROM (
@@ -186,7 +186,7 @@ class JudgedRecords:
                 SELECT 1 AS one, record, row_number() OVER (ORDER BY record) AS position
                 FROM {self.table} WHERE blank
               ) AS blanks ON judged.one = blanks.one AND judged.record > blanks.record
-            ) WHERE {condition} ORDER BY row_number"""
+            ) WHERE {condition}{order}"""
 
 
 _LOADED = "NOT blank AND reason = ''"

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 
 from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.short_lived import NEVER_MERGED
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.sql import literal
 from h3_pipeline.warehouse.templates import render_statement
@@ -18,9 +18,12 @@ from h3_pipeline.warehouse.templates import render_statement
 SPAN_TRIPS = 1_000_000
 """Trips that are counted at once, but for those of a single hour; their groups take some 300 MB."""
 
+_IN_MEMORY = "Memory"
+_ON_DISK = f"MergeTree ORDER BY tuple() SETTINGS {NEVER_MERGED}"
+
 COUNT_SETTINGS = {
     # the trips of one hour may be many: large groupings go to disk before they take the memory of a small task
-    "max_bytes_before_external_group_by": 250_000_000,
+    "max_bytes_before_external_group_by": 350_000_000,
     # groups come whole, so there is nothing to add up when they are written: looking for it takes most of the time
     "optimize_on_insert": 0,
 }
@@ -28,10 +31,17 @@ COUNT_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span of time between two full hours; None is open."""
+    """A span of time between two full hours.
+
+    Attributes:
+        begin: Its first instant; None has no beginning.
+        end: The first instant after it; None has no end.
+        trips: Trips that depart in it.
+    """
 
     begin: datetime | None = None
     end: datetime | None = None
+    trips: int = 0
 
     def holds(self, column: str) -> str:
         """SQL condition: the column's instant lies in the span."""
@@ -61,20 +71,19 @@ def spans(trips_by_hour: Sequence[tuple[datetime, int]], span_trips: int = SPAN_
         trips_by_hour: Full hours, ascending, and the trips that depart in each.
         span_trips: Most trips of a span, unless a single hour has more.
     """
-    cuts: list[datetime] = []
-    held = 0
+    found: list[Span] = []
+    begin, held = None, 0
     for hour, trips in trips_by_hour:
         if held and held + trips > span_trips:
-            cuts.append(hour)
-            held = 0
+            found.append(Span(begin, hour, held))
+            begin, held = hour, 0
         held += trips
-    edges = [None, *cuts, None]
-    return [Span(begin, end) for begin, end in pairwise(edges)]
+    return [*found, Span(begin, None, held)]
 
 
 @dataclass(frozen=True, slots=True)
 class ScratchTables:
-    """Qualified names of three tables in memory that exist while groups are counted."""
+    """Qualified names of three tables that exist while groups are counted."""
 
     labels: str
     cell_groups: str
@@ -112,7 +121,7 @@ class RollUp:
         )
         ordered = sorted(resolutions, reverse=True)
         for span in spans([(hour, int(trips)) for hour, trips in hours]):
-            with self._table("labels", labels=self.scratch.labels):
+            with self._table("create_labels", self.scratch.labels, _IN_MEMORY):
                 self._label(span)
                 self._count("cell", self.scratch.cell_groups, self.cell_hourly, span, ordered)
                 self._count("flow", self.scratch.flow_groups, self.flow_hourly, span, ordered)
@@ -129,7 +138,9 @@ class RollUp:
 
     def _count(self, kind: str, groups: str, target: str, span: Span, resolutions: Sequence[int]) -> None:
         finer, *coarser = resolutions
-        with self._table(f"{kind}_groups", groups=groups):
+        # groups of more trips, all of one hour, outgrow the memory of a small task
+        storage = _ON_DISK if span.trips > SPAN_TRIPS else _IN_MEMORY
+        with self._table(f"create_{kind}_groups", groups, storage):
             self._insert(
                 f"count_{kind}s",
                 groups=groups,
@@ -147,11 +158,10 @@ class RollUp:
         self.engine.command(render_statement(statement, **values), settings=self.settings | COUNT_SETTINGS)
 
     @contextmanager
-    def _table(self, kind: str, **name: str) -> Iterator[None]:
-        """A table in memory, gone with what is in it at the end."""
-        self.engine.command(render_statement(f"create_{kind}", **name))
+    def _table(self, statement: str, table: str, storage: str) -> Iterator[None]:
+        """A table that is gone, with what is in it, at the end."""
+        self.engine.command(render_statement(statement, table=table, storage=storage))
         try:
             yield
         finally:
-            for table in name.values():
-                self.engine.command(f"DROP TABLE IF EXISTS {table} SYNC", repeatable=True)
+            self.engine.command(f"DROP TABLE IF EXISTS {table} SYNC", repeatable=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from h3_pipeline.clickhouse.client import ClickHouse, QueryError
+from h3_pipeline.clickhouse.short_lived import NEVER_MERGED
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.processing.handover import FILES_AT_ONCE, HANDED_OVER_COLUMNS, batched, handed_over
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS
@@ -169,7 +170,7 @@ def _create(engine: ClickHouse, placement: Placement, name: str, bare_name: str)
     return (
         f"CREATE TABLE {placement.table(bare_name)} AS {placement.table(name)} "
         f"ENGINE = {kind.removeprefix('Replicated')} PARTITION BY {partition_key} ORDER BY ({sorting_key}) "
-        "SETTINGS non_replicated_deduplication_window = 0"
+        f"SETTINGS non_replicated_deduplication_window = 0, {NEVER_MERGED}"
     )
 
 

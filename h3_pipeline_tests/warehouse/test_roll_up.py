@@ -12,7 +12,7 @@ from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.warehouse import roll_up
 from h3_pipeline.warehouse.connect import open_warehouse
 from h3_pipeline.warehouse.loading import Warehouse
-from h3_pipeline.warehouse.roll_up import Span, spans
+from h3_pipeline.warehouse.roll_up import spans
 from h3_pipeline_tests.reliability.checksums import checksums
 from h3_pipeline_tests.reliability.programs import trips_csv
 from h3_pipeline_tests.uploads import process_all
@@ -40,7 +40,9 @@ def at(hours: int) -> datetime:
 def test_cuts_are_at_full_hours(counts: list[int], cuts: list[int]) -> None:
     found = spans([(at(hour), count) for hour, count in enumerate(counts)], span_trips=10)
     edges = [None, *(at(hour) for hour in cuts), None]
-    assert found == [Span(begin, end) for begin, end in pairwise(edges)]
+    assert [(span.begin, span.end) for span in found] == list(pairwise(edges))
+    first = [0, *cuts, len(counts)]
+    assert [span.trips for span in found] == [sum(counts[begin:end]) for begin, end in pairwise(first)]
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +54,16 @@ def manifests(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return process_all(bucket, tmp_path_factory.mktemp("processing"), uploads)
 
 
-def test_the_tables_are_the_same_however_time_is_cut(
+def test_the_tables_are_the_same_however_time_is_cut_and_wherever_groups_are(
     bucket: Bucket,
     manifests: dict[str, Manifest],
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = []
-    for most in (50, 10_000):
+    for most, most_in_memory in ((50, 50), (50, 0), (10_000, 10_000)):
         monkeypatch.setattr(roll_up.spans, "__defaults__", (most,))
+        monkeypatch.setattr(roll_up, "SPAN_TRIPS", most_in_memory)
         settings = Settings.load(h3_pipeline_home=tmp_path_factory.mktemp("home"))
         with open_warehouse(settings, bucket.access) as warehouse:
             warehouse.load_all(list(manifests.values()))
@@ -81,7 +84,7 @@ def test_two_labels_with_one_hash_stop_the_load(
     monkeypatch.setattr(
         roll_up,
         "render_statement",
-        lambda name, **values: render(name, **values).replace("DISTINCT cityHash64(", "DISTINCT 0 * cityHash64("),
+        lambda name, **values: render(name, **values).replace("SELECT cityHash64(", "SELECT 0 * cityHash64("),
     )
     with pytest.raises(WarehouseError, match="same hash"):
         warehouse.load_all(list(manifests.values()))

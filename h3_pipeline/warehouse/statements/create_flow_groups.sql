@@ -1,5 +1,5 @@
 {#- Groups of flow_hourly while they are counted, each complete; the label stands for the keys that are texts. -#}
-CREATE TABLE {{ groups }}
+CREATE TABLE {{ table }}
 (
     resolution UInt8,
     origin UInt64,
@@ -9,4 +9,4 @@ CREATE TABLE {{ groups }}
     trips UInt64,
     {{ plain_measure_columns }}
 )
-ENGINE = Memory
+ENGINE = {{ storage }}

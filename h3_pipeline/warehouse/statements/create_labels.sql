@@ -1,5 +1,5 @@
 {#- What each label stands for. -#}
-CREATE TABLE {{ labels }}
+CREATE TABLE {{ table }}
 (
     label UInt64,
     region LowCardinality(String),
@@ -7,4 +7,4 @@ CREATE TABLE {{ labels }}
     utc_offset_minutes Int16,
     upload LowCardinality(String)
 )
-ENGINE = Memory
+ENGINE = {{ storage }}
