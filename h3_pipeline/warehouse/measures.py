@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from h3_pipeline.sql import literal
+from h3_pipeline.warehouse.codecs import NARROW
 
 QUANTILES = "quantilesExactInclusive"
 """Exact, with linear interpolation: the numbers that numpy and pandas give."""
@@ -40,7 +41,7 @@ class Measure:
         """Column definitions in the hourly tables."""
         for name, kind, comment in self._columns():
             function = "groupArrayArray" if kind.startswith("Array") else "sum"
-            yield f"{name} SimpleAggregateFunction({function}, {kind}) COMMENT {literal(comment)}"
+            yield f"{name} SimpleAggregateFunction({function}, {kind}) COMMENT {literal(comment)} {NARROW}"
 
     def plain_columns(self) -> Iterator[str]:
         """Column definitions in a table of groups that are complete."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from h3_pipeline.sql import literal
 from h3_pipeline.trips.columns import TRIP_COLUMNS
+from h3_pipeline.warehouse.codecs import NARROW
 
 TRIPS = "trips"
 CELL_HOURLY = "cell_hourly"
@@ -48,4 +49,11 @@ class Placement:
 
 def trip_column_definitions() -> str:
     """The columns of ``trips`` for its CREATE TABLE."""
-    return ",\n    ".join(f"{c.name} {c.type} COMMENT {literal(c.description)}" for c in TRIP_COLUMNS)
+    return ",\n    ".join(
+        f"{c.name} {c.type} COMMENT {literal(c.description)} {NARROW if c.name in _NARROW_COLUMNS else ''}".rstrip()
+        for c in TRIP_COLUMNS
+    )
+
+
+# origins are the table's order, so their cells compress by themselves
+_NARROW_COLUMNS = ("row_number", "started_at", "ended_at", "destination_h3")

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from h3_pipeline.sql import literal
+from h3_pipeline.warehouse.codecs import NARROW, RISING
 from h3_pipeline.warehouse.measures import MEASURES, Measure, finished, weight_factor
 
 STATEMENTS = "h3_pipeline.warehouse.statements"
@@ -51,6 +52,8 @@ def _environment(package: str) -> Environment:
     environment.globals.update(
         literal=literal,
         label=LABEL,
+        narrow=NARROW,
+        rising=RISING,
         measure_columns=_of_measures(Measure.columns),
         plain_measure_columns=_of_measures(Measure.plain_columns),
         measure_names=_of_measures(Measure.column_names),

@@ -6,13 +6,13 @@ CREATE TABLE IF NOT EXISTS {{ table("cell_hourly") }}
 (
     resolution UInt8 COMMENT 'H3 resolution of the cell',
     cell UInt64 COMMENT 'H3 cell: the parent, at this resolution, of the trips'' cells',
-    hour DateTime('UTC') COMMENT 'start of the hour, UTC',
+    hour DateTime('UTC') COMMENT 'start of the hour, UTC' {{ rising }},
     region LowCardinality(String) COMMENT 'city or area',
     datasource LowCardinality(String) COMMENT 'vendor or operator',
     utc_offset_minutes Int16 COMMENT 'local time minus UTC at the trips'' departure, minutes',
     upload LowCardinality(String) COMMENT 'object key below uploads/',
-    departures SimpleAggregateFunction(sum, UInt64) COMMENT 'trips that started in the cell in the hour',
-    arrivals SimpleAggregateFunction(sum, UInt64) COMMENT 'trips that ended in the cell in the hour',
+    departures SimpleAggregateFunction(sum, UInt64) COMMENT 'trips that started in the cell in the hour' {{ narrow }},
+    arrivals SimpleAggregateFunction(sum, UInt64) COMMENT 'trips that ended in the cell in the hour' {{ narrow }},
     {{ measure_columns }}
 )
 ENGINE = {{ engine("AggregatingMergeTree") }}

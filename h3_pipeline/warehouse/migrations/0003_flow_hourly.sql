@@ -4,12 +4,12 @@ CREATE TABLE IF NOT EXISTS {{ table("flow_hourly") }}
     resolution UInt8 COMMENT 'H3 resolution of both cells',
     origin UInt64 COMMENT 'H3 cell of departure',
     destination UInt64 COMMENT 'H3 cell of arrival',
-    hour DateTime('UTC') COMMENT 'start of the hour of departure, UTC',
+    hour DateTime('UTC') COMMENT 'start of the hour of departure, UTC' {{ rising }},
     region LowCardinality(String) COMMENT 'city or area',
     datasource LowCardinality(String) COMMENT 'vendor or operator',
     utc_offset_minutes Int16 COMMENT 'local time minus UTC at the trips'' departure, minutes',
     upload LowCardinality(String) COMMENT 'object key below uploads/',
-    trips SimpleAggregateFunction(sum, UInt64) COMMENT 'trips that started in the hour',
+    trips SimpleAggregateFunction(sum, UInt64) COMMENT 'trips that started in the hour' {{ narrow }},
     {{ measure_columns }}
 )
 ENGINE = {{ engine("AggregatingMergeTree") }}
