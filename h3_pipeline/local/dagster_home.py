@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+import yaml
+
 
 @contextmanager
 def dagster_home(home: Path) -> Iterator[Path]:
@@ -21,9 +23,19 @@ def dagster_home(home: Path) -> Iterator[Path]:
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     text = resources.files("h3_pipeline.local").joinpath("dagster.yaml").read_text(encoding="utf-8")
-    (folder / "dagster.yaml").write_text(text, encoding="utf-8")
+    (folder / "dagster.yaml").write_text(f"{text}\n{_event_log(folder)}", encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(folder)
     try:
         yield folder
     finally:
         del os.environ["DAGSTER_HOME"]
+
+
+def _event_log(folder: Path) -> str:
+    """Our class for the event log, which wants to be told where Dagster's own keeps it."""
+    settings = {
+        "module": "h3_pipeline.ops.event_log",
+        "class": "LastingSqliteEventLog",
+        "config": {"base_dir": str(folder / "history" / "runs")},
+    }
+    return yaml.safe_dump({"event_log_storage": settings})
