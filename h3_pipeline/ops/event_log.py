@@ -5,10 +5,12 @@ compiled, so each of an event's five is compiled anew: more work than all else t
 are the same, so that either class reads what the other wrote.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
+from dagster import EventLogEntry
+from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -55,6 +57,27 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection
+
+    @override
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store what Dagster says of many partitions at once: those of a run in one transaction for each file."""
+        by_run: dict[str, list[EventLogEntry]] = {}
+        for event in events:
+            if event.dagster_event_type in ASSET_EVENTS:
+                by_run.setdefault(event.run_id, []).append(event)
+            else:
+                self.store_event(event)
+        for run_id, of_assets in by_run.items():
+            inserts = [self.prepare_insert_event(event) for event in of_assets]
+            with self.run_connection(run_id) as connection:
+                for insert in inserts:
+                    connection.execute(insert)
+            with self.index_transaction() as connection:
+                keys = [connection.execute(insert).inserted_primary_key for insert in inserts]
+                ids = [key[0] for key in keys if key is not None]
+                self._store_asset_event_tags(connection, of_assets, ids)
+                for event, event_id in zip(of_assets, ids, strict=True):
+                    self._store_asset_event(connection, event, event_id)
 
     @override
     def has_table(self, table_name: str) -> bool:

@@ -6,7 +6,18 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, EventLogEntry, job, op
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    BackfillPolicy,
+    DagsterInstance,
+    EventLogEntry,
+    StaticPartitionsDefinition,
+    asset,
+    job,
+    materialize,
+    op,
+)
 
 from h3_pipeline.local.dagster_home import dagster_home
 from h3_pipeline.ops.event_log import LastingSqliteEventLog
@@ -23,6 +34,15 @@ def make_thing(context) -> None:
 @job
 def things() -> None:
     make_thing()
+
+
+_PARTITIONS = ["a", "b", "c"]
+_RANGE = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
+
+
+@asset(partitions_def=StaticPartitionsDefinition(_PARTITIONS), backfill_policy=BackfillPolicy.single_run())
+def parts() -> None:
+    """Made all at once."""
 
 
 @contextmanager
@@ -61,6 +81,25 @@ def test_either_class_reads_what_the_other_wrote(tmp_path: Path, writer, reader)
         assert things.execute_in_process(instance=instance).success
         assert len(instance.fetch_materializations(_ASSET, limit=10).records) == 3
     assert "made" in "\n".join(told)
+
+
+def test_events_of_many_partitions_are_those_that_dagster_writes_one_by_one(tmp_path: Path) -> None:
+    told = {}
+    for writer in (_ours, _dagsters):
+        home = tmp_path / writer.__name__
+        home.mkdir()
+        with writer(home) as instance:
+            run_id = materialize([parts], instance=instance, tags=_RANGE).run_id
+            events = [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
+            told[writer] = sorted((event.event_type_value, str(event.partition)) for event in events)
+            assert instance.get_materialized_partitions(AssetKey("parts")) == set(_PARTITIONS)
+            for partition in _PARTITIONS:
+                planned = instance.event_log_storage.get_latest_planned_materialization_info(
+                    AssetKey("parts"), partition
+                )
+                assert planned is not None
+                assert planned.run_id == run_id
+    assert told[_ours] == told[_dagsters]
 
 
 def test_the_home_has_it(tmp_path: Path) -> None:
