@@ -14,7 +14,7 @@ fi
 
 export UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180} VIRTUAL_ENV=$PWD/$venv
 echo "Installing the packages of benchmarks/requirements.lock into $venv"
-# compiled, as the pipeline's own packages are
+# compiled, as those of .venv are
 sync=("$uv" pip sync --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes benchmarks/requirements.lock)
 # A registry may be reachable only by the system's certificates, or only as pip's configuration says.
 "${sync[@]}" ||

@@ -27,7 +27,9 @@ def test_memory_that_was_given_back_counts_and_that_of_the_caller_does_not(tmp_p
     ours = bytearray(200 * MIB)  # what a forked child would begin with
     ours[:: MIB // 256] = b"x" * len(ours[:: MIB // 256])
     # it lives on without the memory, long enough to be looked at on a busy machine
-    code = "import time; b = bytearray(100 << 20); b[::4096] = b'x' * len(b[::4096]); del b; time.sleep(1); print('done')"
+    code = (
+        "import time; b = bytearray(100 << 20); b[::4096] = b'x' * len(b[::4096]); del b; time.sleep(1); print('done')"
+    )
     measured = python(code, tmp_path)
     assert measured.failure is None
     assert measured.output == "done\n"
