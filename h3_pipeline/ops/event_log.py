@@ -18,7 +18,6 @@ from dagster._core.storage.sqlite_storage import SqliteStorageConfig
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
-from typing_extensions import override
 
 _ENGINES = 32
 """Databases whose statements are kept; there is one a run, and one for all of them."""
@@ -33,10 +32,10 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     @classmethod
-    @override
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: SqliteStorageConfig
     ) -> "LastingSqliteEventLog":
+        """As `dagster.yaml` names it."""
         return cls(inst_data=inst_data, **config_value)
 
     def _new_engine(self, shard: str) -> Engine:
@@ -48,7 +47,6 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
         )
 
     @contextmanager
-    @override
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
             engine = self._engine(shard)
@@ -58,7 +56,6 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
             with engine.begin() as connection:
                 yield connection
 
-    @override
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store what Dagster says of many partitions at once: those of a run in one transaction for each file."""
         by_run: dict[str, list[EventLogEntry]] = {}
@@ -79,8 +76,8 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
                 for event, event_id in zip(of_assets, ids, strict=True):
                     self._store_asset_event(connection, event, event_id)
 
-    @override
     def has_table(self, table_name: str) -> bool:
+        """Whether a table is there; asked with every event."""
         if table_name in self._tables:
             return True
         # asked while a connection is open, so not by way of `_connect`
