@@ -14,7 +14,8 @@ fi
 
 export UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180} VIRTUAL_ENV=$PWD/$venv
 echo "Installing the packages of benchmarks/requirements.lock into $venv"
-sync=("$uv" pip sync --quiet --python "$venv/bin/python" --require-hashes benchmarks/requirements.lock)
+# compiled, as those of .venv are
+sync=("$uv" pip sync --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes benchmarks/requirements.lock)
 # A registry may be reachable only by the system's certificates, or only as pip's configuration says.
 "${sync[@]}" ||
   { echo "Trying again with the system's certificates" >&2 && UV_SYSTEM_CERTS=1 "${sync[@]}"; } ||

@@ -12,16 +12,21 @@ import psutil
 from dagster import (
     DagsterInstance,
     DagsterRunStatus,
+    Definitions,
     ExecuteInProcessResult,
+    JobDefinition,
     RunsFilter,
 )
 
-from h3_pipeline.assets.uploads import observed
-from h3_pipeline.assets.warehouse import TRIPS
-from h3_pipeline.definitions import build_definitions
+from h3_pipeline.assets.processing import process_uploads
+from h3_pipeline.assets.uploads import observed, raw_uploads
+from h3_pipeline.assets.warehouse import TRIPS, load_uploads
+from h3_pipeline.checks import WHOLE_WAREHOUSE_CHECKS
 from h3_pipeline.errors import PipelineError, StorageError
 from h3_pipeline.jobs import ingest_uploads
+from h3_pipeline.ops.logs import console_logger
 from h3_pipeline.processing.manifest import Manifest
+from h3_pipeline.resources import pipeline_resource
 from h3_pipeline.runs import add_partitions, contiguous, range_tags
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
@@ -142,9 +147,19 @@ def end_runs_of_dead_processes(instance: DagsterInstance) -> None:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
+def ingestion_job() -> JobDefinition:
+    """The job of the project's definitions, made without what only other jobs need, sensors and exports above all."""
+    return Definitions(
+        assets=[raw_uploads, process_uploads, load_uploads],
+        asset_checks=WHOLE_WAREHOUSE_CHECKS,  # which the job leaves out by name
+        jobs=[ingest_uploads],
+        resources={"pipeline": pipeline_resource()},
+        loggers={"console": console_logger},
+    ).resolve_job_def(ingest_uploads.name)
+
+
 def _execute(partitions: Sequence[str], instance: DagsterInstance) -> ExecuteInProcessResult:
-    job = build_definitions().resolve_job_def(ingest_uploads.name)
-    return job.execute_in_process(
+    return ingestion_job().execute_in_process(
         instance=instance,
         tags={PROCESS_TAG: _this_process(), **range_tags(partitions)},
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dagster import ConfigurableResource, InitResourceContext
+from pydantic import PrivateAttr
 
 from h3_pipeline.errors import FeedError
 from h3_pipeline.feeds.catalog import FeedCatalog
@@ -29,15 +30,18 @@ class PipelineResource(ConfigurableResource):
     """
 
     overrides: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+    _of_this_run: Settings | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
-        """Begin to write metrics, where the settings want them."""
+        """Read the settings, once for the whole run, and begin to write metrics where they want them."""
         with once_in_a_run(context):
-            settings = Settings.load(**self.overrides)
-        observed.start(settings)
+            self._of_this_run = Settings.load(**self.overrides)
+        observed.start(self._of_this_run)
 
     def settings(self) -> Settings:
         """The settings in force."""
+        if self._of_this_run is not None:
+            return self._of_this_run
         with once_in_a_step():
             return Settings.load(**self.overrides)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from clickhouse_connect.driver.binding import format_query_value, quote_identifier
 
-__all__ = ["identifier", "literal", "settings_clause"]
+__all__ = ["assignments", "identifier", "literal", "settings_clause"]
 
 
 def literal(value: str | int | float | None) -> str:
@@ -24,6 +24,9 @@ def identifier(name: str) -> str:
 
 def settings_clause(settings: Mapping[str, Any]) -> str:
     """``SETTINGS a = 1, b = 'x'``, or nothing for no settings."""
-    if not settings:
-        return ""
-    return "SETTINGS " + ", ".join(f"{name} = {literal(value)}" for name, value in settings.items())
+    return f"SETTINGS {assignments(settings)}" if settings else ""
+
+
+def assignments(settings: Mapping[str, Any]) -> str:
+    """``a = 1, b = 'x'``, as ``SETTINGS`` and ``SET`` take them."""
+    return ", ".join(f"{name} = {literal(value)}" for name, value in settings.items())

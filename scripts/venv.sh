@@ -42,7 +42,8 @@ export UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180} VIRTUAL
 # progress for a person, silence for a log
 [[ -t 2 ]] && quiet=() || quiet=(--quiet)
 echo "Installing the packages of requirements.lock into .venv"
-sync=("$bin/uv" pip sync "${quiet[@]}" --require-hashes requirements.lock)
+# as pip does: otherwise every process compiles all that it imports, where none may write beside the packages
+sync=("$bin/uv" pip sync "${quiet[@]}" --compile-bytecode --require-hashes requirements.lock)
 # A registry may be reachable only by the system's certificates, or only as pip's configuration says.
 "${sync[@]}" ||
   { echo "Trying again with the system's certificates" >&2 && UV_SYSTEM_CERTS=1 "${sync[@]}"; } ||

@@ -28,6 +28,7 @@ def main() -> NoReturn:
 
 
 def _command() -> int:
+    process.collect_rarely()
     process.unwind_on_sigterm()
     return run(sys.argv[1:])
 

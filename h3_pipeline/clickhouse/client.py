@@ -75,6 +75,7 @@ class ClickHouse:
         patience: For single statements, and for work that begins anew each time; None tries once.
         log_in_again: Called when the server refuses the login. Connects with a newer one, or gives None
             where there is none.
+        comments: Whether the engine keeps a query log, in which it says who sent a statement.
     """
 
     def __init__(
@@ -85,10 +86,11 @@ class ClickHouse:
         patience: Patience | None = None,
         work_patience: Patience | None = None,
         log_in_again: Callable[[], Client | None] | None = None,
+        comments: bool = True,
     ) -> None:
         self._client = client
         self._log_in_again = log_in_again
-        self._may_comment = True
+        self._may_comment = comments
         self.where = where
         self._patience = patience
         self._work_patience = work_patience

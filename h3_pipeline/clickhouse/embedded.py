@@ -8,11 +8,13 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import clickhouse_connect
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from filelock import FileLock, Timeout
 
-from h3_pipeline.clickhouse.client import ClickHouse
+from h3_pipeline.clickhouse.client import ClickHouse, EngineSettings, Parameters
 from h3_pipeline.errors import WarehouseError
+from h3_pipeline.sql import assignments, literal
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,36 @@ _SETTINGS: Mapping[str, int | str] = {
 
 LOCK_WAIT_SECONDS = 3600.0
 _QUIET_SECONDS = 1.0
+
+
+class _EmbeddedClickHouse(ClickHouse):
+    """The engine in this process, which sets a command's settings all at once.
+
+    Its client looks every one of them up, and sets and takes them back one by one: that takes longer than most
+    commands do. What is set meanwhile is the whole connection's, so it is for one thread.
+    """
+
+    def __init__(self, client: Client, standing: EngineSettings) -> None:
+        super().__init__(client, "the embedded engine", comments=False)
+        self._standing = standing
+
+    def command(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        settings: EngineSettings | None = None,
+        *,
+        repeatable: bool = False,
+    ) -> None:
+        if not settings:
+            super().command(sql, parameters, repeatable=repeatable)
+            return
+        before = {name: literal(self._standing[name]) if name in self._standing else "DEFAULT" for name in settings}
+        try:
+            super().command(f"SET {assignments(settings)}")
+            super().command(sql, parameters, repeatable=repeatable)
+        finally:
+            super().command("SET " + ", ".join(f"{name} = {value}" for name, value in before.items()))
 
 
 @contextmanager
@@ -95,7 +127,7 @@ def _connected(path: Path, configuration_file: Path, settings: Mapping[str, int 
         )
     except ClickHouseError as error:
         raise WarehouseError(f"The embedded warehouse at {path} does not open: {error}") from error
-    with ClickHouse(client, "the embedded engine") as engine:
+    with _EmbeddedClickHouse(client, settings) as engine:
         engine.prove_h3_argument_order()
         yield engine
 

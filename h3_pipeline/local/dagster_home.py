@@ -6,6 +6,12 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+import yaml
+
+_BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
+_EVENTS_AT_ONCE = "500"
+"""Of those that Dagster writes of many partitions at a time; by default it writes each by itself."""
+
 
 @contextmanager
 def dagster_home(home: Path) -> Iterator[Path]:
@@ -21,9 +27,22 @@ def dagster_home(home: Path) -> Iterator[Path]:
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     text = resources.files("h3_pipeline.local").joinpath("dagster.yaml").read_text(encoding="utf-8")
-    (folder / "dagster.yaml").write_text(text, encoding="utf-8")
-    os.environ["DAGSTER_HOME"] = str(folder)
+    (folder / "dagster.yaml").write_text(f"{text}\n{_event_log(folder)}", encoding="utf-8")
+    ours = {"DAGSTER_HOME": str(folder), _BATCH_SIZE: _EVENTS_AT_ONCE}
+    ours = {name: value for name, value in ours.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
         yield folder
     finally:
-        del os.environ["DAGSTER_HOME"]
+        for name in ours:
+            del os.environ[name]
+
+
+def _event_log(folder: Path) -> str:
+    """Our class for the event log, which wants to be told where Dagster's own keeps it."""
+    settings = {
+        "module": "h3_pipeline.ops.event_log",
+        "class": "LastingSqliteEventLog",
+        "config": {"base_dir": str(folder / "history" / "runs")},
+    }
+    return yaml.safe_dump({"event_log_storage": settings})

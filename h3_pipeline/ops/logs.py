@@ -8,7 +8,6 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any
 
-import structlog
 from dagster import InitLoggerContext, LoggerDefinition, colored_console_logger
 from dagster._utils.log import default_date_format_string, default_format_string
 
@@ -61,6 +60,8 @@ def log_to_stderr(settings: Settings) -> None:
 
 def json_formatter() -> logging.Formatter:
     """Makes a line of JSON of a record, of Dagster's as of any other."""
+    import structlog  # which brings its colours for terminals along, for those who want JSON alone
+
     shared = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

@@ -31,6 +31,7 @@ _INSERT_SETTINGS = {
     "max_download_threads": 1,
     # planning and compiling so long a statement takes longer than reading a small file with it
     "query_plan_merge_expressions": 0,
+    "optimize_and_compare_chain": 0,
     "compile_expressions": 0,
 }
 

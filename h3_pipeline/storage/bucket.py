@@ -97,6 +97,10 @@ class ArchivedObject:
     thawing: bool
 
 
+class NoSuchObject(StorageError):
+    """What was to be read is not there."""
+
+
 class Bucket:
     """One bucket.
 
@@ -269,9 +273,10 @@ class Bucket:
 
     def read_json(self, key: str) -> dict[str, Any] | None:
         """A JSON object, or None where there is none."""
-        if self.head(key) is None:
+        try:
+            return json.loads(self.read(key))
+        except NoSuchObject:
             return None
-        return json.loads(self.read(key))
 
     def delete(self, key: str) -> None:
         """Remove an object; it is no error if there is none."""
@@ -292,6 +297,8 @@ class Bucket:
     def _call(self, operation: Any, failure: str, **arguments: Any) -> Any:
         try:
             return operation(Bucket=self.access.name, **arguments)
+        except self._client.exceptions.NoSuchKey as error:
+            raise NoSuchObject(str(self._error(failure, error))) from error
         except (ClientError, BotoCoreError) as error:
             raise self._error(failure, error) from error
 

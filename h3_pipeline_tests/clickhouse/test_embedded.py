@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.clickhouse.embedded import MEMORY_LIMIT_BYTES, open_embedded
 from h3_pipeline.errors import WarehouseError
 
@@ -123,3 +124,27 @@ def test_its_memory_is_limited(tmp_path: Path) -> None:
     with open_embedded(tmp_path / "data") as engine:
         limit = engine.value("SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage'")
         assert int(limit) == MEMORY_LIMIT_BYTES
+
+
+def _values(engine: ClickHouse, *names: str) -> dict[str, str]:
+    listed = ", ".join(f"'{name}'" for name in names)
+    return engine.pairs(f"SELECT name, value FROM system.settings WHERE name IN ({listed})")
+
+
+def test_a_commands_settings_are_its_own(tmp_path: Path) -> None:
+    standing = "max_threads_min_free_memory_per_thread"
+    names = ("max_block_size", standing)
+    with open_embedded(tmp_path / "data") as engine:
+        before = _values(engine, *names)
+        engine.command(
+            "CREATE TABLE default.seen ENGINE = MergeTree ORDER BY name AS "
+            "SELECT name, value FROM system.settings WHERE has({names:Array(String)}, name)",
+            {"names": list(names)},
+            {"max_block_size": 1234, standing: 5},
+        )
+        assert engine.pairs("SELECT name, value FROM default.seen") == {"max_block_size": "1234", standing: "5"}
+        assert _values(engine, *names) == before
+        with pytest.raises(QueryError):
+            engine.command("INSERT INTO default.nowhere SELECT 1", settings={"max_block_size": 1234, standing: 5})
+        assert _values(engine, *names) == before
+    assert before[standing] == "0"

@@ -13,6 +13,8 @@ from dagster import (
 )
 
 from h3_pipeline.definitions import build_definitions
+from h3_pipeline.ingestion import ingestion_job
+from h3_pipeline.jobs import ingest_uploads
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import load_exports
 from h3_pipeline.trips.columns import TRIP_COLUMNS
@@ -63,6 +65,11 @@ def test_blocking_checks_stop_the_load() -> None:
     graph = build_definitions().resolve_asset_graph()
     blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
     assert blocking == {"rows_are_conserved", "cells_equal_h3"}
+
+
+def test_the_command_line_runs_the_job_that_dagster_shows() -> None:
+    shown = build_definitions().resolve_job_def(ingest_uploads.name)
+    assert ingestion_job().get_job_snapshot_id() == shown.get_job_snapshot_id()
 
 
 def test_sensors_run_by_default() -> None:
