@@ -66,11 +66,16 @@ def test_one_that_wants_too_much_memory_is_killed(tmp_path: Path) -> None:
 
 def test_one_that_is_given_up_does_not_stay(tmp_path: Path) -> None:
     code = f"""
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from pathlib import Path
 from benchmarks.processes import run
 here = Path({str(tmp_path)!r})
-threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+said = here / "stdout.txt"
+def give_up():
+    while not (said.exists() and said.read_text().endswith("\\n")):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=give_up, daemon=True).start()
 child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 try:
     run([sys.executable, "-c", child], environment=os.environ, folder=here, output=here, timeout=60)

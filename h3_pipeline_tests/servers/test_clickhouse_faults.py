@@ -130,6 +130,16 @@ def test_delay_outlasts_the_client(server: ClickHouseServer, client: Client, tab
     assert count(client, table) == 1  # it took effect all the same
 
 
+def test_a_statement_that_is_held_waits_for_the_test(server: ClickHouseServer, client: Client, table: str) -> None:
+    server.inject(Fault.hold("^INSERT"))
+    with connect(server, send_receive_timeout=1) as impatient, pytest.raises(OperationalError, match="timed out"):
+        impatient.command(f"INSERT INTO {table} VALUES (1)")
+    assert count(client, table) == 0
+    server.let_go()
+    eventually(lambda: server.statements()[0].executed)
+    assert count(client, table) == 1
+
+
 def test_truncated_response(client: Client, server: ClickHouseServer) -> None:
     server.inject(Fault.truncate("FROM numbers", 1000, times=None))
     with pytest.raises((OperationalError, StreamFailureError)):
