@@ -44,7 +44,7 @@ import os, signal, sys
 from pathlib import Path
 from h3_pipeline.local import seaweedfs
 from h3_pipeline.local.object_store import local_object_store
-seaweedfs.SeaweedServer._wait_until_ready = lambda *arguments: os.killpg(0, signal.SIGKILL)
+seaweedfs.SeaweedFS._wait_until_ready = lambda *arguments: os.killpg(0, signal.SIGKILL)
 with local_object_store(Path(sys.argv[1])):
     pass
 """
