@@ -37,7 +37,7 @@ PROCESSING_KILLS = 12
 EARLIEST = 0.2  # of a kill at a random instant, seconds
 
 MONTH_EVENTS = ("publish", "noted", "cleared", "exchanged", "settled")
-RESOLUTIONS = (9, 7, 5)
+RESOLUTIONS = (9, 6)
 
 
 @dataclass
