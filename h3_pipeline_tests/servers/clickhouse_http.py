@@ -70,7 +70,7 @@ class ClickHouseServer:
         self._control("DELETE", "/faults")
 
     def let_go(self) -> None:
-        """Carry out the statements that are held back."""
+        """Carry out the statements that are held back, or will be by the faults that are due now."""
         self._control("POST", "/let-go")
 
     def set_password(self, password: str) -> None:

@@ -230,9 +230,10 @@ class ControlHandler(Handler):
         self.begin_request()
         document = json.loads(b"".join(self.body))
         if self.path == "/faults":
+            self.server.queries.released.clear()
             self.server.state.faults.add(*map(Fault.from_dict, document))
         elif self.path == "/let-go":
-            self.server.queries.let_go()
+            self.server.queries.released.set()
         else:
             self.server.state.password = document
         self._answer(None)

@@ -36,22 +36,9 @@ class LoopbackServer(ThreadingHTTPServer):
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0, host: str = "127.0.0.1") -> None:
         self.stopping = threading.Event()
-        self._held = threading.Condition()
-        self._let_go = 0
+        self.released = threading.Event()  # lets go of requests held back, and of those that come later
         self._connections: set[socket.socket] = set()
         super().__init__((host, port), handler)
-
-    def hold(self) -> None:
-        """Wait until those who wait are let go."""
-        with self._held:
-            before = self._let_go
-            self._held.wait_for(lambda: self._let_go > before)
-
-    def let_go(self) -> None:
-        """End the wait of all that are held."""
-        with self._held:
-            self._let_go += 1
-            self._held.notify_all()
 
     def server_bind(self) -> None:
         """Bind without the reverse look-up of the host's name, which can take seconds."""
@@ -77,7 +64,7 @@ class LoopbackServer(ThreadingHTTPServer):
     def stop(self) -> None:
         """Stop serving: requests held back are let go, connections kept alive are closed."""
         self.stopping.set()
-        self.let_go()
+        self.released.set()
         self.shutdown()
         self.server_close()
         for connection in list(self._connections):
@@ -147,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
             case Fault(action=Action.DELAY) if not after:
                 self.server.stopping.wait(fault.seconds)
             case Fault(action=Action.HOLD) if not after:
-                self.server.hold()
+                self.server.released.wait()
             case Fault(action=Action.TRUNCATE) if not after:
                 self._budget = fault.keep_bytes
             case Fault(action=Action.RESET) if fault.after == after:
