@@ -26,7 +26,7 @@ from h3_pipeline_tests.servers.s3_proxy import S3FaultProxy, internal_error, s3_
 from h3_pipeline_tests.uploads import put, read_clean
 
 FIRST = text(GOOD, GOOD, GOOD).encode()
-ROWS = 15_000
+ROWS = 16_000
 SECOND = text(*[line(origin_lat=f"40.{i:06}") for i in range(ROWS)]).encode()  # longer than what is read first
 assert len(SECOND) > HEAD_BYTES
 OF_UPLOAD = "^GET .*/uploads/"

@@ -195,7 +195,7 @@ def test_killed_at_every_stage(scene: Scene, zygotes: list[Zygote], tally: Tally
             ended = zygote.run(scene.program(home, operation), kill_at=number)
             assert ended.killed
             assert ended.stages[-1].startswith(stage)
-            tally.count("at a stage's beginning")
+            tally.count(f"at a stage's beginning, {operation}")
             scene.verify(zygote.finish(scene.program(home, operation)), operation, tally)
 
         return work
