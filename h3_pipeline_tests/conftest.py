@@ -20,10 +20,25 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 _buckets = count(1)
 
 
+LONGEST = (
+    "reliability/test_kill_matrix.py",
+    "reliability/test_http_warehouse.py",
+    "cli/test_dev.py",
+    "integration/test_processes.py",
+    "cli/test_demo.py",
+    "reliability/test_lock.py",
+    "adversarial/test_store_faults.py",
+)
+"""Files that take a minute and more."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no worker is left alone with one at the end."""
+    """The longest files come first, then the others with slow tests: no worker is left alone with one at the end."""
+    folder = Path(__file__).parent
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    place = {folder / name: number for number, name in enumerate(LONGEST)}
+    assert all(file.exists() for file in place)
+    items.sort(key=lambda item: (place.get(item.path, len(LONGEST)), item.path not in slow))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from backports import zstd
 
 from h3_pipeline.errors import PipelineError, StorageError, UploadRefused
 from h3_pipeline.feeds.catalog import FeedCatalog
+from h3_pipeline.feeds.describe import HEAD_BYTES
 from h3_pipeline.local.object_store import ObjectStoreConnection
 from h3_pipeline.processing import process as process_module
 from h3_pipeline.processing.engine import TaskEngine, open_task_engine
@@ -25,8 +26,9 @@ from h3_pipeline_tests.servers.s3_proxy import S3FaultProxy, internal_error, s3_
 from h3_pipeline_tests.uploads import put, read_clean
 
 FIRST = text(GOOD, GOOD, GOOD).encode()
-ROWS = 20_000
+ROWS = 16_000
 SECOND = text(*[line(origin_lat=f"40.{i:06}") for i in range(ROWS)]).encode()  # longer than what is read first
+assert len(SECOND) > HEAD_BYTES
 OF_UPLOAD = "^GET .*/uploads/"
 OF_PROCESSED = "^(PUT|POST) .*/processed/.*trips.csv"
 OF_MANIFEST = "^PUT .*/processed/.*manifest"

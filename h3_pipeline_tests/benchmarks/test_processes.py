@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
+from benchmarks import processes
 from benchmarks.processes import Measured, high_water_mark, run
 
 MIB = 2**20
@@ -23,14 +25,31 @@ def python(code: str, folder: Path, *, timeout: float = 60, memory_limit: int | 
     )
 
 
-def test_memory_that_was_given_back_counts_and_that_of_the_caller_does_not(tmp_path: Path) -> None:
+# a process lives until it was looked at, however busy the machine is
+UNTIL_SEEN = """
+import pathlib, time
+while not pathlib.Path("seen").exists():
+    time.sleep(0.02)
+"""
+
+
+def fill(mebibytes: int) -> str:
+    return f"b = bytearray({mebibytes} << 20); b[::4096] = b'x' * len(b[::4096])"
+
+
+def test_memory_that_was_given_back_counts_and_that_of_the_caller_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(pid: int) -> int:
+        mark = high_water_mark(pid)
+        if mark > 100 * MIB:
+            (tmp_path / "seen").touch()
+        return mark
+
+    monkeypatch.setattr(processes, "high_water_mark", look)
     ours = bytearray(200 * MIB)  # what a forked child would begin with
     ours[:: MIB // 256] = b"x" * len(ours[:: MIB // 256])
-    # it lives on without the memory, long enough to be looked at on a busy machine
-    code = (
-        "import time; b = bytearray(100 << 20); b[::4096] = b'x' * len(b[::4096]); del b; time.sleep(1); print('done')"
-    )
-    measured = python(code, tmp_path)
+    measured = python(f"{fill(100)}\ndel b\n{UNTIL_SEEN}\nprint('done')", tmp_path)
     assert measured.failure is None
     assert measured.output == "done\n"
     assert 100 * MIB < measured.peak_bytes < 180 * MIB
@@ -40,8 +59,17 @@ def test_memory_that_was_given_back_counts_and_that_of_the_caller_does_not(tmp_p
     del ours
 
 
-def test_children_count(tmp_path: Path) -> None:
-    hold = "b = bytearray(60 << 20); b[::4096] = b'x' * len(b[::4096]); import time; time.sleep(1)"
+def test_children_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = processes._memory
+
+    def look(process: psutil.Process) -> int:
+        size = memory(process)
+        if size > 60 * MIB:
+            (tmp_path / "seen").touch()
+        return size
+
+    monkeypatch.setattr(processes, "_memory", look)
+    hold = f"{fill(60)}\n{UNTIL_SEEN}"
     measured = python(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])", tmp_path)
     assert measured.peak_bytes > 70 * MIB
 
@@ -56,11 +84,10 @@ def test_a_failure_is_told_with_its_last_lines(tmp_path: Path) -> None:
 def test_one_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     measured = python("import time; time.sleep(60)", tmp_path, timeout=0.5)
     assert measured.failure == "killed: it took too long"
-    assert measured.seconds < 30
 
 
 def test_one_that_wants_too_much_memory_is_killed(tmp_path: Path) -> None:
-    code = "import time; b = bytearray(300 << 20); b[::4096] = b'x' * len(b[::4096]); time.sleep(60)"
+    code = f"{fill(300)}; import time; time.sleep(60)"
     measured = python(code, tmp_path, memory_limit=200 * MIB)
     assert measured.failure is not None
     assert "memory" in measured.failure
@@ -68,11 +95,16 @@ def test_one_that_wants_too_much_memory_is_killed(tmp_path: Path) -> None:
 
 def test_one_that_is_given_up_does_not_stay(tmp_path: Path) -> None:
     code = f"""
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from pathlib import Path
 from benchmarks.processes import run
 here = Path({str(tmp_path)!r})
-threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+said = here / "stdout.txt"
+def give_up():
+    while not (said.exists() and said.read_text().endswith("\\n")):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=give_up, daemon=True).start()
 child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 try:
     run([sys.executable, "-c", child], environment=os.environ, folder=here, output=here, timeout=60)

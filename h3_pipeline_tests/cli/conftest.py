@@ -4,10 +4,11 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from h3_pipeline.cli import run
@@ -120,6 +121,11 @@ def loaded(
     """The shared home, for commands in this process."""
     monkeypatch.setenv("H3_PIPELINE_HOME", str(ingested[0]))
     return ingested[0]
+
+
+def gone(processes: Sequence[psutil.Process]) -> bool:
+    """Whether processes have ended; one that was just killed is given a moment to be buried."""
+    return psutil.wait_procs(processes, timeout=20)[1] == []
 
 
 def one_error_line(err: str) -> str:

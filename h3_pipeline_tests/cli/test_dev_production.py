@@ -14,7 +14,7 @@ import pytest
 
 from h3_pipeline.cli.production_services import FOLDER
 from h3_pipeline.local import object_store, postgres
-from h3_pipeline_tests.cli.conftest import PROGRAM, SECONDS, Answer, environment, one_error_line
+from h3_pipeline_tests.cli.conftest import PROGRAM, SECONDS, Answer, environment, gone, one_error_line
 from h3_pipeline_tests.cli.test_dev import SENSORS, ask, eventually
 from h3_pipeline_tests.servers.conftest import free_ports
 
@@ -75,6 +75,6 @@ def test_the_processes_of_production(postgres_folder: Path) -> None:
         object_store.stop(home)
     said = (folder / "err").read_text()
     assert code == 0, said
-    assert psutil.wait_procs(family, timeout=0)[1] == []
+    assert gone(family)
     assert "Traceback" not in said
     assert password not in "".join(path.read_text() for path in (home / FOLDER / "logs").iterdir())

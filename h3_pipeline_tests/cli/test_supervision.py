@@ -86,7 +86,7 @@ def test_a_killed_command_leaves_no_worker(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_interrupted_load_leaves_no_object_store(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with running(home, "demo", "--rows", "400000") as command:
+    with running(home, "demo", "--rows", "100000") as command:
         eventually(lambda: command.poll() is not None or list(home.glob("tasks/*/engine")))
         assert object_store.running(home)
         command.send_signal(signal.SIGINT)

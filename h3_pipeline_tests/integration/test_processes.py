@@ -128,7 +128,7 @@ def test_a_worker_and_the_daemon_are_killed(site: Site, bucket: Bucket, warehous
         assert result["__typename"] == "AddDynamicPartitionSuccess"
     upload(bucket, "city/a.csv", 30, 1)
     upload(bucket, "city/b.csv", 20, 2)
-    warehouse.inject(Fault.delay(FIRST_STATEMENT, 120))
+    warehouse.inject(Fault.delay(FIRST_STATEMENT, 280))
     first = site.start_daemon("daemon-1")
 
     def both_work() -> bool:

@@ -18,6 +18,8 @@ from h3_pipeline.storage.named_collection import named_collection_configuration
 from h3_pipeline_tests.servers.clickhouse_http import ClickHouseServer, clickhouse_server
 
 PASSWORD = "only for tests"
+MOST_MONTHS = 6
+"""Of one insert, on the test server, where a hundred would take long to publish."""
 _databases = count(1)
 
 
@@ -29,11 +31,13 @@ class Served:
         bucket: The bucket.
         server: The test server, whose faults can be steered; None for a real one.
         connection: Settings of the connection.
+        most_months: How many partitions the server lets an insert touch that asks for no more.
     """
 
     bucket: Bucket
     server: ClickHouseServer | None
     connection: dict[str, Any]
+    most_months: int
 
     def settings(self, **more: Any) -> Settings:
         """Settings for a warehouse of its own on the server."""
@@ -55,15 +59,14 @@ def served(new_bucket: Callable[[], Bucket], tmp_path_factory: pytest.TempPathFa
         access = BucketAccess(settings.s3_bucket, settings.aws_region, settings.s3_endpoint_url)
         bucket = Bucket(access)
         bucket.create()
-        yield Served(bucket, None, {})
+        yield Served(bucket, None, {}, 100)
         return
     bucket = new_bucket()
     folder: Path = tmp_path_factory.mktemp("warehouse-server")
     configuration = folder / "config.xml"
     configuration.write_text(f"<clickhouse>{named_collection_configuration(bucket.access)}</clickhouse>")
-    with clickhouse_server(
-        folder / "data", password=PASSWORD, chdb_options={"config-file": str(configuration)}
-    ) as server:
+    options = {"config-file": str(configuration), "max_partitions_per_insert_block": str(MOST_MONTHS)}
+    with clickhouse_server(folder / "data", password=PASSWORD, chdb_options=options) as server:
         connection = {
             "clickhouse_host": server.host,
             "clickhouse_http_port": server.port,
@@ -71,4 +74,4 @@ def served(new_bucket: Callable[[], Bucket], tmp_path_factory: pytest.TempPathFa
             # a load is the same with five, and takes twice as many statements
             "h3_rollup_resolutions": (9, 6),
         }
-        yield Served(bucket, server, connection)
+        yield Served(bucket, server, connection, MOST_MONTHS)

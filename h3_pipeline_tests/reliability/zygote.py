@@ -24,7 +24,7 @@ from typing import IO
 from h3_pipeline_tests.reliability.programs import Program
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_LONGEST_SECONDS = 120.0
+_LONGEST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ from h3_pipeline_tests.servers.clickhouse_sql import Statement
 # The engine emits every block as a document of its own, so only formats without head and foot can be joined.
 _STREAMED = {"Native", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "RowBinary", "JSONEachRow"}
 
+# As a server has; with chDB's 2 a deletion waits a second for its turn.
+_LIKE_A_SERVER = {"background_pool_size": "16"}
+
 
 @dataclass(frozen=True)
 class ExternalTable:
@@ -91,7 +94,8 @@ class Engine:
 
     def __init__(self, path: Path, options: Mapping[str, str]) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self._url = f"{path}?{'&'.join(f'{name}={value}' for name, value in options.items())}".rstrip("?")
+        options = _LIKE_A_SERVER | dict(options)
+        self._url = f"{path}?{'&'.join(f'{name}={value}' for name, value in options.items())}"
         self._anchor = chdb.connect(self._url)  # the engine lives as long as any of its connections
         self.version = self._anchor.query("SELECT version()", "TSVRaw").bytes().decode().strip()
 

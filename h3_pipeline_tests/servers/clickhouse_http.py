@@ -30,7 +30,7 @@ from h3_pipeline_tests.servers.clickhouse_errors import http_status
 from h3_pipeline_tests.servers.clickhouse_state import ReceivedStatement, ServerState
 from h3_pipeline_tests.servers.faults import Fault
 
-_START_SECONDS = 60
+_START_SECONDS = 300
 _GRACE_SECONDS = 5
 _STOP_SECONDS = 15
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -69,6 +69,10 @@ class ClickHouseServer:
         """Forget the faults that are still due."""
         self._control("DELETE", "/faults")
 
+    def let_go(self) -> None:
+        """Carry out the statements that are held back, or will be by the faults that are due now."""
+        self._control("POST", "/let-go")
+
     def set_password(self, password: str) -> None:
         """Change the user's password; it holds from the next request on."""
         self._control("POST", "/password", password)
@@ -82,7 +86,7 @@ class ClickHouseServer:
         self._control("DELETE", "/statements")
 
     def _control(self, method: str, path: str, document: object = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self._control_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._control_port, timeout=60)
         try:
             connection.request(method, path, json.dumps(document), {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -248,7 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(str(error))
     if options.end_with_stdin:
         threading.Thread(target=_wait_for_end_of_stdin, args=(ended,), daemon=True).start()
-    server, control = QueryServer(engine, state, options.port, options.host, tls), ControlServer(state)
+    server = QueryServer(engine, state, options.port, options.host, tls)
+    control = ControlServer(state, server)
     with serving(server), serving(control):
         ports = {"port": server.server_port, "control_port": control.server_port}
         print(json.dumps({"host": options.host, **ports, "pid": os.getpid()}), flush=True)

@@ -51,8 +51,9 @@ class QueryServer(LoopbackServer):
 class ControlServer(LoopbackServer):
     """The port that a test steers the server with."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, queries: QueryServer) -> None:
         self.state = state
+        self.queries = queries
         super().__init__(ControlHandler)
 
 
@@ -225,11 +226,14 @@ class ControlHandler(Handler):
         )
 
     def do_POST(self) -> None:
-        """``/faults``: a list of faults to add. ``/password``: the new password."""
+        """``/faults``: a list of faults to add. ``/password``: the new password. ``/let-go``: those held back."""
         self.begin_request()
         document = json.loads(b"".join(self.body))
         if self.path == "/faults":
+            self.server.queries.released.clear()
             self.server.state.faults.add(*map(Fault.from_dict, document))
+        elif self.path == "/let-go":
+            self.server.queries.released.set()
         else:
             self.server.state.password = document
         self._answer(None)

@@ -22,7 +22,7 @@ from h3_pipeline_tests.servers.clickhouse_http import ClickHouseServer, clickhou
 
 ACCESS_KEY, SECRET_KEY = "ak", "sk"
 BUCKET = "trips"
-START_SECONDS = 60
+START_SECONDS = 300
 
 
 def s3_client(url: str, **config: Any) -> Any:
@@ -48,7 +48,7 @@ def free_ports(count: int) -> list[int]:
 
 def eventually(condition: Callable[[], object]) -> None:
     """Wait until a condition holds; fail if that takes too long."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.02)

@@ -16,6 +16,7 @@ class Action(StrEnum):
     RESET = "reset"
     ERROR = "error"
     DELAY = "delay"
+    HOLD = "hold"
     TRUNCATE = "truncate"
 
 
@@ -24,7 +25,7 @@ class Fault:
     """One fault, for the next requests whose subject matches a pattern.
 
     The subject is the statement's text for ClickHouse, and ``METHOD /bucket/key?query`` for S3. Make one with
-    :meth:`reset`, :meth:`error`, :meth:`delay` or :meth:`truncate`.
+    :meth:`reset`, :meth:`error`, :meth:`delay`, :meth:`hold` or :meth:`truncate`.
 
     Attributes:
         action: What happens.
@@ -90,6 +91,11 @@ class Fault:
     def delay(cls, pattern: str, seconds: float, *, times: int | None = 1, skip: int = 0) -> Fault:
         """The request is carried out late; it takes effect even if the client is gone by then."""
         return cls(action=Action.DELAY, pattern=pattern, seconds=seconds, times=times, skip=skip)
+
+    @classmethod
+    def hold(cls, pattern: str, *, times: int | None = 1, skip: int = 0) -> Fault:
+        """The request is held back until the test lets it go; it takes effect even if the client is gone by then."""
+        return cls(action=Action.HOLD, pattern=pattern, times=times, skip=skip)
 
     @classmethod
     def truncate(cls, pattern: str, keep_bytes: int, *, times: int | None = 1, skip: int = 0) -> Fault:

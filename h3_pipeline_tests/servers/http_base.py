@@ -36,6 +36,7 @@ class LoopbackServer(ThreadingHTTPServer):
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0, host: str = "127.0.0.1") -> None:
         self.stopping = threading.Event()
+        self.released = threading.Event()  # lets go of requests held back, and of those that come later
         self._connections: set[socket.socket] = set()
         super().__init__((host, port), handler)
 
@@ -63,6 +64,7 @@ class LoopbackServer(ThreadingHTTPServer):
     def stop(self) -> None:
         """Stop serving: requests held back are let go, connections kept alive are closed."""
         self.stopping.set()
+        self.released.set()
         self.shutdown()
         self.server_close()
         for connection in list(self._connections):
@@ -131,6 +133,8 @@ class Handler(BaseHTTPRequestHandler):
         match fault:
             case Fault(action=Action.DELAY) if not after:
                 self.server.stopping.wait(fault.seconds)
+            case Fault(action=Action.HOLD) if not after:
+                self.server.released.wait()
             case Fault(action=Action.TRUNCATE) if not after:
                 self._budget = fault.keep_bytes
             case Fault(action=Action.RESET) if fault.after == after:

@@ -123,11 +123,21 @@ def test_unavailable(server: ClickHouseServer, client: Client) -> None:
 
 
 def test_delay_outlasts_the_client(server: ClickHouseServer, client: Client, table: str) -> None:
-    server.inject(Fault.delay("^INSERT", 1.5))
-    with connect(server, send_receive_timeout=1) as impatient, pytest.raises(OperationalError, match="timed out"):
+    server.inject(Fault.delay("^INSERT", 6))
+    with connect(server, send_receive_timeout=3) as impatient, pytest.raises(OperationalError, match="timed out"):
         impatient.command(f"INSERT INTO {table} VALUES (1)")
     eventually(lambda: server.statements()[-1].executed)
     assert count(client, table) == 1  # it took effect all the same
+
+
+def test_a_statement_that_is_held_waits_for_the_test(server: ClickHouseServer, client: Client, table: str) -> None:
+    server.inject(Fault.hold("^INSERT"))
+    with connect(server, send_receive_timeout=3) as impatient, pytest.raises(OperationalError, match="timed out"):
+        impatient.command(f"INSERT INTO {table} VALUES (1)")
+    assert count(client, table) == 0
+    server.let_go()
+    eventually(lambda: any(statement.fault and statement.executed for statement in server.statements()))
+    assert count(client, table) == 1
 
 
 def test_truncated_response(client: Client, server: ClickHouseServer) -> None:

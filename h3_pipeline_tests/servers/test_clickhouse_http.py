@@ -356,23 +356,25 @@ def test_password_change(server: ClickHouseServer, client: Client) -> None:
 
 
 def test_one_statement_at_a_time_in_a_session(server: ClickHouseServer) -> None:
-    server.inject(Fault.delay("SELECT 'first'", 1))
+    server.inject(Fault.hold("SELECT 'first'"))
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(post, server, b"SELECT 'first'", session_id="one")
         eventually(lambda: any(statement.fault for statement in server.statements()))
         second = post(server, b"SELECT 'second'", session_id="one")
         other = post(server, b"SELECT 'other'", session_id="two")
+        server.let_go()
     assert (first.result().status, other.status) == (200, 200)
     assert (second.status, second.headers["X-ClickHouse-Exception-Code"]) == (500, "373")
     assert post(server, b"SELECT 'third'", session_id="one").data == b"third\n"
 
 
 def test_one_statement_of_a_query_id_at_a_time(server: ClickHouseServer) -> None:
-    server.inject(Fault.delay("SELECT 'first'", 1))
+    server.inject(Fault.hold("SELECT 'first'"))
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(post, server, b"SELECT 'first'", query_id="mine")
         eventually(lambda: any(statement.fault for statement in server.statements()))
         second = post(server, b"SELECT 'again'", query_id="mine")
+        server.let_go()
     assert first.result().headers["X-ClickHouse-Query-Id"] == "mine"
     assert (second.status, second.headers["X-ClickHouse-Exception-Code"]) == (500, "216")
 

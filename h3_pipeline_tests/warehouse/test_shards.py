@@ -247,13 +247,17 @@ def test_two_publishers_of_one_shard_wait_for_each_other(settings: Settings, thr
     server = next(server for server in three.servers if server.host == shard.host)
     waited: list[str] = []
 
+    def wait(said: str) -> None:
+        waited.append(said)
+        server.let_go()
+
     def publish(key: str) -> None:
-        with open_shard(settings, shard, three.bucket.access, on_wait=waited.append) as warehouse:
+        with open_shard(settings, shard, three.bucket.access, on_wait=wait) as warehouse:
             warehouse.load(three.manifests[key])
 
     with open_shard(settings, shard, three.bucket.access):
         pass  # the tables are there before both begin
-    server.inject(Fault.delay("ATTACH PARTITION", 2))
+    server.inject(Fault.hold("ATTACH PARTITION"))  # until the other one waits
     with ThreadPoolExecutor(2) as publishers:
         list(publishers.map(publish, keys[:2]))
     assert server.faults() == []
