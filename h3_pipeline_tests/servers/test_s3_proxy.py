@@ -202,7 +202,7 @@ def test_truncated_body(s3: Any, direct: Any, proxy: S3FaultProxy) -> None:
 
 def test_latency_that_outlasts_the_client(direct: Any, proxy: S3FaultProxy) -> None:
     impatient = s3_client(proxy.url, retries=ONCE, read_timeout=0.5)
-    proxy.inject(Fault.delay("^PUT .*/late", 1.5))
+    proxy.inject(Fault.delay("^PUT .*/late", 3.0))
     with pytest.raises(ReadTimeoutError):
         impatient.put_object(Bucket=BUCKET, Key="late", Body=b"x")
     assert not exists(direct, "late")
