@@ -83,9 +83,10 @@ infra-lock: $(INSTALLED) ## Lock what infra/requirements.in asks for (UPGRADE=1 
 	  --generate-hashes --custom-compile-command "make infra-lock" $(if $(UPGRADE),--upgrade) --quiet \
 	  --output-file requirements.lock
 
-bench: $(INSTALLED) $(BENCH_VENV)/.installed ## Compare ways to load (SIZES=1M,5M,20M ROUNDS=3 CONTENDERS=... FILE=your.csv FOLDER=...)
+bench: $(INSTALLED) $(BENCH_VENV)/.installed ## Compare ways to load (SIZES=1M,5M,20M ROUNDS=3 CONTENDERS=... FILE=your.csv FOLDER=... MORE=1)
 	@$(BIN)/python -m benchmarks loading $(if $(SIZES),--sizes $(SIZES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-	  $(if $(CONTENDERS),--contenders $(CONTENDERS)) $(if $(FILE),--file "$(FILE)") $(if $(FOLDER),--folder "$(FOLDER)")
+	  $(if $(CONTENDERS),--contenders $(CONTENDERS)) $(if $(FILE),--file "$(FILE)") $(if $(FOLDER),--folder "$(FOLDER)") \
+	  $(if $(MORE),--more)
 	@$(if $(FILE),,$(MAKE) --no-print-directory docs)
 
 bench-growth: $(INSTALLED) ## Measure what grows with the tables, files, keys, partitions (N=50M FILES=1000 ROWS=5000 KEYS=100k PARTITIONS=10k ROUNDS=3)

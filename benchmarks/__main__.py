@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.loading_result import LOADING, TITLES, LoadingResult
+from benchmarks.loading_result import LOADING, TITLES, LoadingResult, NotComparable
 from benchmarks.machine import REPOSITORY
 from benchmarks.workplace import BENCH_PYTHON, work_folder
 from h3_pipeline.cli.process import Terminated, unwind_on_sigterm
@@ -56,6 +56,7 @@ def loading(
     timeout: Annotated[float, typer.Option(help="Seconds after which a run is given up")] = 3600,
     folder: WorkFolder = None,
     publish: Annotated[bool, typer.Option(help="Keep the result and the chart for the documents")] = True,
+    more: Annotated[bool, typer.Option(help="Add to the kept result, of the same commit and machine")] = False,
 ) -> None:
     """Compare ways to do the same job, from one CSV in S3 to loaded tables."""
     from benchmarks.loading import Comparison, Plan
@@ -65,14 +66,24 @@ def loading(
         raise typer.Exit(1)
     publish = publish and file is None
     plan = Plan(_numbers(sizes), rounds, _contenders(contenders), timeout, file)
+    kept = LoadingResult.read(LOADING) if more else None
     with work_folder(folder) as work:
-        result = Comparison(plan, work, _say).measure(lambda so_far: so_far.write(LOADING) if publish else None)
+        try:
+            measured = Comparison(plan, work, _say).measure(lambda so_far: _keep(so_far, kept) if publish else None)
+        except NotComparable as error:
+            console.print(f"{error}; measure it anew, without --more", markup=False)
+            raise typer.Exit(1) from None
+    result = measured.added_to(kept)
     _show_loading(result)
     if publish:
         draw_charts()
     # a file of yours may have dirt that only the pipeline knows; generated ones have none
     if file is None and any(size.different for size in result.sizes):
         raise typer.Exit(1)
+
+
+def _keep(so_far: LoadingResult, kept: LoadingResult | None) -> None:
+    so_far.added_to(kept).write(LOADING)
 
 
 def _show_loading(result: LoadingResult) -> None:

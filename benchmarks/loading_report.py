@@ -65,6 +65,9 @@ def notes(result: LoadingResult) -> list[str]:
             lines.append(f"{of}: {size.trips:,} trips loaded; the tables are the same for {same}.")
         for contender, names in size.different.items():
             lines.append(f"{of}: the tables of {TITLES[contender]} differ: {', '.join(names)}.")
+        for contender, runs in size.runs.items():
+            if len(runs) != result.rounds:
+                lines.append(f"{of}: {times_text(len(runs), 'round')} of {TITLES[contender]}.")
         for contender, how in size.how.items():
             lines.append(f"{of}: {TITLES[contender]} took the {how}.")
         for contender, runs in size.runs.items():

@@ -23,6 +23,10 @@ ONE_ROW = 1
 """Size of the file that shows what a run costs before it looks at a row."""
 
 
+class NotComparable(ValueError):
+    """Two results that do not belong side by side."""
+
+
 class Run(BaseModel):
     """One run of one contender.
 
@@ -62,6 +66,19 @@ class SizeResult(BaseModel):
     equal: list[str] = Field(default_factory=list)
     different: dict[str, list[str]] = Field(default_factory=dict)
 
+    def add(self, more: "SizeResult") -> None:
+        """Take the runs of another comparison on the same file."""
+        for contender, runs in more.runs.items():
+            self.runs.setdefault(contender, []).extend(runs)
+        self.how |= more.how
+        for contender, names in more.different.items():
+            self.different[contender] = sorted({*self.different.get(contender, []), *names})
+        if self.rollup_rows and more.rollup_rows and (self.trips, self.rollup_rows) != (more.trips, more.rollup_rows):
+            raise NotComparable(f"The tables of {self.rows:,} rows are not those of the kept result")
+        self.trips = self.trips if more.trips is None else more.trips
+        self.rollup_rows = self.rollup_rows or more.rollup_rows
+        self.equal = [name for name in TITLES if name in {*self.equal, *more.equal} and name not in self.different]
+
     def good(self, contender: str) -> list[Run]:
         """Its runs that ended well."""
         return [run for run in self.runs.get(contender, []) if run.failure is None]
@@ -94,7 +111,7 @@ class LoadingResult(BaseModel):
 
     Attributes:
         machine: Where and when.
-        rounds: Rounds of each size.
+        rounds: Rounds of each size; the most, where runs were added.
         source: ``generated``, or ``own file``.
         sizes: By size, smallest first.
     """
@@ -103,6 +120,27 @@ class LoadingResult(BaseModel):
     rounds: int
     source: str
     sizes: list[SizeResult] = Field(default_factory=list)
+
+    def added_to(self, kept: "LoadingResult | None") -> "LoadingResult":
+        """This comparison's runs and those of one that was kept before, as one result.
+
+        Raises:
+            NotComparable: The kept one is of another commit, machine or kind of file.
+        """
+        if kept is None:
+            return self
+        if not self.machine.same_as(kept.machine) or self.source != kept.source:
+            raise NotComparable("The kept result is of another machine or commit")
+        whole = kept.model_copy(deep=True)
+        for size in self.sizes:
+            known = next((before for before in whole.sizes if before.rows == size.rows), None)
+            if known:
+                known.add(size)
+            else:
+                whole.sizes.append(size.model_copy(deep=True))
+        whole.sizes.sort(key=lambda size: size.rows)
+        whole.rounds = max(self.rounds, kept.rounds)
+        return whole
 
     @property
     def contenders(self) -> list[str]:

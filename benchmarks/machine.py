@@ -51,6 +51,14 @@ class Machine(BaseModel):
     system: str
     versions: dict[str, str]
 
+    def same_as(self, other: "Machine") -> bool:
+        """Whether figures of the two belong side by side: the same machine, versions and commit, changes aside."""
+        one, another = (
+            machine.model_dump(exclude={"date", "load", "commit"}) | {"commit": machine.commit.rstrip("+")}
+            for machine in (self, other)
+        )
+        return one == another
+
     def __str__(self) -> str:
         parts = [
             f"{self.date:%Y-%m-%d}",

@@ -1,12 +1,13 @@
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from benchmarks.loading import _compare
 from benchmarks.loading_chart import draw
 from benchmarks.loading_report import costs, notes, start, times
-from benchmarks.loading_result import LoadingResult, SizeResult
-from h3_pipeline_tests.benchmarks.results import loading_result
+from benchmarks.loading_result import LoadingResult, NotComparable, SizeResult
+from h3_pipeline_tests.benchmarks.results import MACHINE, loading_result, runs
 
 
 def test_medians_and_multiples_of_the_pipelines_time() -> None:
@@ -46,6 +47,36 @@ def test_a_result_reads_back(tmp_path: Path) -> None:
     result.write(tmp_path / "loading.json")
     assert LoadingResult.read(tmp_path / "loading.json") == result
     assert LoadingResult.read(tmp_path / "none.json") is None
+
+
+def test_runs_are_added_to_a_kept_result() -> None:
+    more = loading_result()
+    more.sizes[-1].runs = {"pipeline": runs(4, 4, 4), "limit": runs(3)}
+    more.sizes[-1].different = {"limit": ["trips checksum"]}
+    more.sizes.append(SizeResult(rows=5_000_000, bytes=1, runs={"pipeline": runs(9)}))
+    more.machine = MACHINE.model_copy(update={"commit": MACHINE.commit + "+", "load": 3.0})
+    whole = more.added_to(loading_result())
+    assert [size.rows for size in whole.sizes] == [1, 1_000_000, 5_000_000]
+    assert [run.seconds for run in whole.sizes[1].runs["pipeline"]] == [2, 1, 30, 4, 4, 4]
+    assert [run.seconds for run in whole.sizes[1].runs["pandas"]] == [12, 12, 12]
+    assert whole.sizes[1].different == {"limit": ["trips checksum", "trips rows"]}
+    assert whole.sizes[1].equal == ["pipeline", "pandas"]
+    assert "5 M rows (0.0 MB): 1 round of this pipeline." in notes(whole)
+    assert more.added_to(None) is more
+
+
+def test_a_result_of_another_commit_or_of_other_tables_is_not_added_to() -> None:
+    other = loading_result()
+    other.machine = MACHINE.model_copy(update={"commit": "another"})
+    with pytest.raises(NotComparable, match="another machine or commit"):
+        other.added_to(loading_result())
+    other = loading_result()
+    other.sizes[-1].trips = 5
+    other.sizes[-1].rollup_rows = {"cell_hourly_view 9 groups": 3}
+    kept = loading_result()
+    kept.sizes[-1].rollup_rows = {"cell_hourly_view 9 groups": 4}
+    with pytest.raises(NotComparable, match="tables of 1,000,000 rows"):
+        other.added_to(kept)
 
 
 def test_a_contender_whose_tables_differ_once_is_no_longer_equal() -> None:
