@@ -264,6 +264,13 @@ def _server_settings(engine: ClickHouse, wanted: Mapping[str, Any]) -> dict[str,
     return settings
 
 
+# a question is over sooner than a merge, which would begin anew with each
+_NO_MERGES = """<merge_tree>
+    <max_bytes_to_merge_at_max_space_in_pool>1</max_bytes_to_merge_at_max_space_in_pool>
+    <max_bytes_to_merge_at_min_space_in_pool>1</max_bytes_to_merge_at_min_space_in_pool>
+  </merge_tree>"""
+
+
 @contextmanager
 def _reader(settings: Settings, profile: Mapping[str, Any], on_wait: OnWait) -> Iterator[ClickHouse]:
     """The embedded warehouse, opened as a user who may only read it."""
@@ -272,7 +279,7 @@ def _reader(settings: Settings, profile: Mapping[str, Any], on_wait: OnWait) -> 
         users.write_text(_users(settings.clickhouse_database, profile), encoding="utf-8")
         with open_embedded(
             settings.home / "warehouse",
-            configuration=element("users_config", str(users)),
+            configuration=element("users_config", str(users)) + _NO_MERGES,
             may_set=False,
             on_wait=on_wait,
         ) as engine:
