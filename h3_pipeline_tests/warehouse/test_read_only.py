@@ -175,9 +175,11 @@ def test_a_server_whose_user_is_read_only_already(tmp_path: Path) -> None:
 
 def test_a_reader_of_the_embedded_warehouse_merges_nothing(tmp_path: Path) -> None:
     settings = Settings.load(h3_pipeline_home=tmp_path / "home")
-    asked = "SELECT value, changed FROM system.merge_tree_settings WHERE name = 'max_bytes_to_merge_at_max_space_in_pool'"
+    asked = (
+        "SELECT value, changed FROM system.merge_tree_settings WHERE name = 'max_bytes_to_merge_at_max_space_in_pool'"
+    )
     with open_warehouse(settings, None) as warehouse:
-        (most, changed), = warehouse.engine.rows(asked)
+        ((most, changed),) = warehouse.engine.rows(asked)
     assert int(most) > 10**9
     assert not changed
     assert query_table(settings, asked, max_rows=1, on_wait=print).rows == [["1", "1"]]
