@@ -21,6 +21,7 @@ from typing import Any
 
 from h3_pipeline.clickhouse.client import ClickHouse, Parameters, QueryError
 from h3_pipeline.clickhouse.embedded import element, open_embedded
+from h3_pipeline.clickhouse.short_lived import NO_MERGES
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.settings import Settings
 from h3_pipeline.sql import literal
@@ -265,10 +266,7 @@ def _server_settings(engine: ClickHouse, wanted: Mapping[str, Any]) -> dict[str,
 
 
 # a question is over sooner than a merge, which would begin anew with each
-_NO_MERGES = """<merge_tree>
-    <max_bytes_to_merge_at_max_space_in_pool>1</max_bytes_to_merge_at_max_space_in_pool>
-    <max_bytes_to_merge_at_min_space_in_pool>1</max_bytes_to_merge_at_min_space_in_pool>
-  </merge_tree>"""
+_NO_MERGES = f"<merge_tree>{''.join(element(name, str(value)) for name, value in NO_MERGES.items())}</merge_tree>"
 
 
 @contextmanager
