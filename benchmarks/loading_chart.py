@@ -31,7 +31,8 @@ def draw(result: LoadingResult, path: Path) -> None:
         for axes, values, digits in ((left, seconds, 0), (right, memory, 1)):
             bars = axes.bar(at, values, width * 0.94, label=TITLES[contender], color=_COLOURS[contender])
             labels = [
-                f"{value:,.{digits if value >= 10 else max(digits, 1)}f}" if value else "failed" for value in values
+                f"{value:,.{digits if value >= 10 else max(digits, 1)}f}" if value else size.without_figure(contender)
+                for value, size in zip(values, sizes, strict=True)
             ]
             axes.bar_label(bars, labels, fontsize=8, padding=2)
     for axes, title in ((left, "Seconds of the whole process"), (right, "Peak memory, GB")):

@@ -81,6 +81,6 @@ def notes(result: LoadingResult) -> list[str]:
 def _time(size: SizeResult, contender: str) -> str:
     seconds, multiple = size.seconds(contender), size.times_the_pipeline(contender)
     if seconds is None:
-        return "failed" if contender in size.runs else "–"
+        return size.without_figure(contender)
     beside = "" if contender == PIPELINE or multiple is None else f" ({multiple:.2f} ×)"
     return f"{seconds.middle:,.1f}{beside}"

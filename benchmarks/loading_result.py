@@ -83,6 +83,10 @@ class SizeResult(BaseModel):
         """Its runs that ended well."""
         return [run for run in self.runs.get(contender, []) if run.failure is None]
 
+    def without_figure(self, contender: str) -> str:
+        """What stands in place of a figure that there is none of: ``failed``, or a dash for one that did not run."""
+        return "failed" if contender in self.runs else "–"
+
     def seconds(self, contender: str) -> Spread | None:
         """How long it took."""
         return spread([run.seconds for run in self.good(contender)])

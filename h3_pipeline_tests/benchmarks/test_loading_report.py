@@ -33,6 +33,13 @@ def test_what_differs_and_what_failed_is_said() -> None:
     assert "pandas + h3-py took the whole file at once." in text
 
 
+def test_one_that_did_not_run_has_not_failed() -> None:
+    size = loading_result().sizes[-1]
+    assert size.without_figure("polars") == "failed"
+    del size.runs["polars"]
+    assert size.without_figure("polars") == "–"
+
+
 def test_the_chart_is_a_picture(tmp_path: Path) -> None:
     draw(loading_result(), tmp_path / "chart.png")
     with Image.open(tmp_path / "chart.png") as picture:
