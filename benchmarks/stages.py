@@ -13,6 +13,7 @@ from benchmarks.sample import write_sample
 from benchmarks.store import Store, running_store
 from h3_pipeline.processing.engine import open_task_engine
 from h3_pipeline.processing.process import process_upload
+from h3_pipeline.processing.task import ProcessingTask
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import load_catalog
 from h3_pipeline.warehouse.connect import handovers, open_warehouse
@@ -129,17 +130,15 @@ def _once(settings: Settings, store: Store) -> dict[str, tuple[float, float]]:
     assert left is not None
     left.prepare()
     with open_task_engine(settings.home, store.access) as engine:
-        processed = process_upload(
-            "bench.csv",
-            bucket=store.bucket,
-            engine=engine.clickhouse,
-            catalog=load_catalog(settings),
-            scratch=engine.scratch,
-            resolution=settings.h3_resolution,
-            max_reject_ratio=settings.h3_max_reject_ratio,
-            handovers=left,
-            on_stage=clock,
+        task = ProcessingTask(
+            store.bucket,
+            engine,
+            load_catalog(settings),
+            settings.h3_resolution,
+            settings.h3_max_reject_ratio,
+            left,
         )
+        processed = process_upload("bench.csv", task, on_stage=clock)
         clock.stop()
     with open_warehouse(settings, store.access) as warehouse:
         warehouse.load(processed.manifest, on_stage=clock)

@@ -1,6 +1,6 @@
-"""Splits a sequence into batches that are bounded in number and in size."""
+"""Splits a sequence into batches that are bounded in number, or in number and in size."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -25,3 +25,8 @@ def bounded(items: Iterable[T], size_of: Callable[[T], int], *, most: int, most_
         size += size_of(item)
     if batch:
         yield batch
+
+
+def batched(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Split items, in order, into batches of so many."""
+    return (items[start : start + most] for start in range(0, len(items), most))

@@ -11,8 +11,10 @@ from backports import zstd
 
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.processing.engine import TaskEngine, open_task_engine
+from h3_pipeline.processing.handover import Handovers
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.processing.process import process_upload
+from h3_pipeline.processing.task import ProcessingTask
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
 
@@ -77,17 +79,24 @@ class Processing:
         on_stage: Callable[[str], None] = lambda stage: None,
     ) -> Processed:
         """Process what is below ``uploads/`` already."""
-        processed = process_upload(
-            key,
-            bucket=self.bucket,
-            engine=self.task.clickhouse,
-            catalog=FeedCatalog.load(feeds),
-            scratch=self.task.scratch,
-            resolution=resolution,
-            max_reject_ratio=max_reject_ratio,
-            on_stage=on_stage,
+        task = processing_task(
+            self.bucket, self.task, feeds=feeds, resolution=resolution, max_reject_ratio=max_reject_ratio
         )
+        processed = process_upload(key, task, on_stage=on_stage)
         return Processed(processed.manifest, list(processed.sample), self.bucket)
+
+
+def processing_task(
+    bucket: Bucket,
+    engine: TaskEngine,
+    *,
+    feeds: str | None = None,
+    resolution: int = 10,
+    max_reject_ratio: float = 0.5,
+    handovers: Handovers | None = None,
+) -> ProcessingTask:
+    """What uploads are processed with."""
+    return ProcessingTask(bucket, engine, FeedCatalog.load(feeds), resolution, max_reject_ratio, handovers)
 
 
 def put(bucket: Bucket, key: str, content: Content) -> None:
@@ -104,6 +113,14 @@ def process_all(bucket: Bucket, home: Path, uploads: Mapping[str, Content], **op
     with open_task_engine(home, bucket.access) as task:
         process = Processing(bucket, task)
         return {key: process(content, key, **options).manifest for key, content in uploads.items()}
+
+
+TIMED = ("seconds", "processed_bytes", "processed_etag")
+
+
+def same(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without what differs from run to run."""
+    return {name: value for name, value in manifest.items() if name not in TIMED}
 
 
 def read_clean(bucket: Bucket, object_key: str) -> pd.DataFrame:

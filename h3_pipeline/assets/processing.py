@@ -30,18 +30,23 @@ from dagster import (
 
 from h3_pipeline.assets.metadata import TRIPS_SCHEMA, processed_metadata
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG, RAW_UPLOADS
+from h3_pipeline.batching import batched
 from h3_pipeline.clickhouse.client import QueryError
 from h3_pipeline.errors import UploadRefused
 from h3_pipeline.ops import measured
 from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.partitions import uploads_partitions
-from h3_pipeline.processing.process import ProcessedUpload, process_upload, write_refusal
+from h3_pipeline.processing.process import process_upload, write_refusal
+from h3_pipeline.processing.results import ProcessedUpload
+from h3_pipeline.processing.task import ProcessingTask
+from h3_pipeline.processing.together import MOST_UPLOADS, process_together
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage.prefixes import key_of_partition
 from h3_pipeline.telemetry.context import doing
 from h3_pipeline.telemetry.stages import StageClock
 from h3_pipeline.telemetry.tracing import span
 from h3_pipeline.warehouse.connect import handovers
+from h3_pipeline.warehouse.loading import named
 
 logger = logging.getLogger(__name__)
 
@@ -107,41 +112,55 @@ def process_uploads(
     if handed_over_to:
         handed_over_to.prepare()
     with pipeline.bucket() as bucket, pipeline.task_engine(bucket) as engine:
-        for partition in context.partition_keys:
-            key = key_of_partition(partition)
-            clock = StageClock(logger.debug)
-            try:
-                with doing(upload=key), span("process upload"):
-                    processed = process_upload(
-                        key,
-                        bucket=bucket,
-                        engine=engine.clickhouse,
-                        catalog=catalog,
-                        scratch=engine.scratch,
-                        resolution=settings.h3_resolution,
-                        max_reject_ratio=settings.h3_max_reject_ratio,
-                        handovers=handed_over_to,
-                        on_stage=clock,
-                    )
-            except (UploadRefused, QueryError) as error:
-                refusal = error if isinstance(error, UploadRefused) else UploadRefused("engine_error", str(error))
-                write_refusal(bucket, key, refusal)
-                measured.upload_refused(key, refusal.code)
-                context.log.warning("%s refused (%s): %s", key, refusal.code, refusal)
-                context.add_asset_metadata(
-                    {"verdict": "refused", "code": refusal.code, "error": str(refusal)},
-                    asset_key=UPLOAD_MANIFESTS,
-                    partition_key=partition,
-                )
-            else:
-                accepted.append(processed)
-                clock.stop()
-                measured.upload_processed(processed.manifest)
-                _report(context, partition, processed)
+        task = ProcessingTask(
+            bucket, engine, catalog, settings.h3_resolution, settings.h3_max_reject_ratio, handed_over_to
+        )
+        for partitions in batched(context.partition_keys, MOST_UPLOADS):
+            together = _process_together(partitions, task)
+            for partition in partitions:
+                processed = together.get(key_of_partition(partition)) or _process_one(context, partition, task)
+                if processed:
+                    accepted.append(processed)
+                    measured.upload_processed(processed.manifest)
+                    _report(context, partition, processed)
     yield MaterializeResult(asset_key=UPLOAD_MANIFESTS)
     yield _check_conservation(accepted)
     yield _check_cells(accepted, settings.h3_resolution)
     yield _check_reject_ratio(accepted, len(context.partition_keys), settings.h3_max_reject_ratio)
+
+
+def _process_together(partitions: Sequence[str], task: ProcessingTask) -> dict[str, ProcessedUpload]:
+    """Process what can be processed together; by key."""
+    if len(partitions) == 1:
+        return {}
+    keys = [key_of_partition(partition) for partition in partitions]
+    clock = StageClock(logger.debug)
+    with doing(upload=named(keys)), span("process uploads"):
+        processed = process_together(keys, task, on_stage=clock)
+    clock.stop()
+    return processed
+
+
+def _process_one(context: AssetExecutionContext, partition: str, task: ProcessingTask) -> ProcessedUpload | None:
+    """Process an upload on its own; None if it was refused, which is reported."""
+    key = key_of_partition(partition)
+    clock = StageClock(logger.debug)
+    try:
+        with doing(upload=key), span("process upload"):
+            processed = process_upload(key, task, on_stage=clock)
+    except (UploadRefused, QueryError) as error:
+        refusal = error if isinstance(error, UploadRefused) else UploadRefused("engine_error", str(error))
+        write_refusal(task.bucket, key, refusal)
+        measured.upload_refused(key, refusal.code)
+        context.log.warning("%s refused (%s): %s", key, refusal.code, refusal)
+        context.add_asset_metadata(
+            {"verdict": "refused", "code": refusal.code, "error": str(refusal)},
+            asset_key=UPLOAD_MANIFESTS,
+            partition_key=partition,
+        )
+        return None
+    clock.stop()
+    return processed
 
 
 def _report(context: AssetExecutionContext, partition: str, processed: ProcessedUpload) -> None:

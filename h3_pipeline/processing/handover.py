@@ -6,7 +6,7 @@ format, and is found by the ETag of that CSV: without it, or with another one, t
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,16 @@ def handed_over(files: Sequence[Path]) -> str:
     return f"file({literal(str(files[0].parent / names))}, 'Native', {literal(_STRUCTURE)})"
 
 
-def batched(files: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
-    """Split files, in order."""
-    return (files[start : start + size] for start in range(0, len(files), size))
+def to_be_handed_over(files: Mapping[str, Path]) -> str:
+    """Target of an ``INSERT`` of rows with `HANDED_OVER_COLUMNS`.
+
+    Args:
+        files: Where each upload's rows go, by its key; all in one folder and with one ending.
+    """
+    file = next(iter(files.values()))
+    if len(files) == 1:
+        return handed_over([file])
+    keys = ", ".join(map(literal, files))
+    stems = ", ".join(literal(each.stem) for each in files.values())
+    anywhere = handed_over([file.with_stem("{_partition_id}")])
+    return f"{anywhere} PARTITION BY transform(upload, [{keys}], [{stems}])"

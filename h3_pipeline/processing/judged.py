@@ -1,7 +1,7 @@
-"""The scratch table of one upload's judged records, and the questions asked of it."""
+"""The scratch table of judged records, and the questions asked of it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.clickhouse.short_lived import NEVER_MERGED
-from h3_pipeline.processing.handover import HANDED_OVER_COLUMNS, handed_over
+from h3_pipeline.processing.handover import HANDED_OVER_COLUMNS, to_be_handed_over
 from h3_pipeline.processing.manifest import Counts
 from h3_pipeline.sql import identifier, literal
 from h3_pipeline.storage.named_collection import S3_SETTINGS
@@ -38,9 +38,10 @@ _INSERT_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a scan of the judged records found.
+    """What a scan of an upload's judged records found.
 
     Attributes:
+        upload_number: Which of the uploads that were judged at once.
         counts: Rows by outcome.
         blank_lines_inside: Blank lines that a record follows.
         text_fault: ``(kind, row number)`` of the first record with bytes that are no text, or None.
@@ -50,48 +51,75 @@ class Judgement:
         last_started_at: Latest departure among loaded rows, or None.
     """
 
+    upload_number: int
     counts: Counts
-    blank_lines_inside: int
-    text_fault: tuple[int, int] | None
-    last_spans_lines: bool
-    needs_parser: bool
-    first_started_at: Any
-    last_started_at: Any
+    blank_lines_inside: int = 0
+    text_fault: tuple[int, int] | None = None
+    last_spans_lines: bool = False
+    needs_parser: bool = False
+    first_started_at: Any = None
+    last_started_at: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Where an upload's trips are left.
+
+    Attributes:
+        judgement: The upload, as it was judged.
+        upload: Its key.
+        upload_etag: Its version.
+        file: A file that does not exist.
+    """
+
+    judgement: Judgement
+    upload: str
+    upload_etag: str
+    file: Path
 
 
 class JudgedRecords:
-    """One upload's records in the scratch table."""
+    """The records in the scratch table: one upload's, or those of several that were judged at once."""
 
     def __init__(self, engine: ClickHouse) -> None:
         self._engine = engine
         self.table = f"{identifier(SCRATCH_DATABASE)}.judged"
 
-    def judge(self, upload: UploadDescription, source: str, resolution: int, reading: Reading) -> None:
-        """Read and judge every record of an upload.
+    def judge(
+        self, upload: UploadDescription, source: str, resolution: int, reading: Reading, upload_number: str = "0"
+    ) -> None:
+        """Read and judge every record.
 
         Args:
-            upload: How to read it.
+            upload: How to read the upload, or all of the uploads.
             source: Table expression over it, as `reading` needs it (`source.Source.of`).
             resolution: H3 resolution of the cells.
             reading: How records are read.
+            upload_number: SQL for the number of the upload that a record of the source is from.
         """
         columns = ", ".join(f"{name} {kind}" for name, kind in JUDGED_COLUMNS)
         self._engine.command(f"DROP TABLE IF EXISTS {self.table} SYNC")
         self._engine.command(
-            f"CREATE TABLE {self.table} ({columns}) ENGINE = MergeTree ORDER BY record SETTINGS {NEVER_MERGED}"
+            f"CREATE TABLE {self.table} ({columns}) ENGINE = MergeTree ORDER BY (upload_number, record) "
+            f"SETTINGS {NEVER_MERGED}"
         )
         settings = {**read_settings(upload), **_INSERT_SETTINGS, **S3_SETTINGS}
-        select = judged_trips(upload, source, resolution, reading)
+        select = judged_trips(upload, source, resolution, reading, upload_number)
         self._engine.command(f"INSERT INTO {self.table} {select}", settings=settings)
 
     def scan(self) -> Judgement:
-        """Count everything, in one pass."""
+        """What was found of the one upload that was judged."""
+        return self.scan_all().get(0) or Judgement(0, Counts(rows_in=0))
+
+    def scan_all(self) -> dict[int, Judgement]:
+        """What was found, by number of the upload; one without any record is missing."""
         reasons = REASON_CODES[1:]
         by_reason = ", ".join(f"countIf(reason = '{code}') AS reason_{i}" for i, code in enumerate(reasons))
         by_warning = ", ".join(f"countIf(bitTest(warnings, {i})) AS warning_{i}" for i in range(len(WARNINGS)))
         found = self._engine.records(
             f"""
-            SELECT countIf(NOT blank) AS rows_in,
+            SELECT upload_number,
+                   countIf(NOT blank) AS rows_in,
                    maxIf(record, NOT blank) AS last_record,
                    countIf(blank) AS blanks,
                    minIf(record, text_fault > 0) AS fault_record,
@@ -101,22 +129,28 @@ class JudgedRecords:
                    minIf(started_at, {_LOADED}) AS first_started_at,
                    maxIf(started_at, {_LOADED}) AS last_started_at,
                    {by_reason}, {by_warning}
-            FROM {self.table}"""
-        )[0]
+            FROM {self.table} GROUP BY upload_number"""
+        )
+        return {int(each["upload_number"]): self._judgement(each) for each in found}
+
+    def _judgement(self, found: Mapping[str, Any]) -> Judgement:
+        number = int(found["upload_number"])
+        of_upload = f"FROM {self.table} WHERE upload_number = {number}"
         inside = 0
         if found["blanks"]:
             last = int(found["last_record"])
-            inside = self._engine.value(f"SELECT count() FROM {self.table} WHERE blank AND record < {last}")
+            inside = self._engine.value(f"SELECT count() {of_upload} AND blank AND record < {last}")
         fault = None
         if found["fault"]:
             before = self._engine.value(
-                f"SELECT count() FROM {self.table} WHERE NOT blank AND record <= {int(found['fault_record'])}"
+                f"SELECT count() {of_upload} AND NOT blank AND record <= {int(found['fault_record'])}"
             )
             fault = (int(found["fault"]), int(before))
         return Judgement(
+            number,
             Counts(
                 rows_in=int(found["rows_in"]),
-                rejected={code: int(n) for i, code in enumerate(reasons) if (n := found[f"reason_{i}"])},
+                rejected={code: int(n) for i, code in enumerate(REASON_CODES[1:]) if (n := found[f"reason_{i}"])},
                 warnings={rule.code: int(n) for i, rule in enumerate(WARNINGS) if (n := found[f"warning_{i}"])},
             ),
             blank_lines_inside=int(inside),
@@ -127,12 +161,12 @@ class JudgedRecords:
             last_started_at=found["last_started_at"],
         )
 
-    def loaded(self, *, blank_lines_inside: int) -> str:
-        """SELECT of `PROCESSED_COLUMNS` for the rows that are loaded, in the file's order."""
-        return self._numbered(", ".join(PROCESSED_COLUMNS), _LOADED, blank_lines_inside)
+    def loaded(self, judgement: Judgement) -> str:
+        """SELECT of `PROCESSED_COLUMNS` for an upload's rows that are loaded, in the file's order."""
+        return self._numbered(", ".join(PROCESSED_COLUMNS), _LOADED, [judgement])
 
-    def refused(self, delimiter: str, *, blank_lines_inside: int) -> str:
-        """SELECT of row number, reason and text for the rows that are refused, in the file's order.
+    def refused(self, judgement: Judgement, delimiter: str) -> str:
+        """SELECT of row number, reason and text for an upload's rows that are refused, in the file's order.
 
         The text is the line as it was written. Where the file had to be parsed it is made of the fields
         again, with quotes only where they are needed.
@@ -143,51 +177,73 @@ class JudgedRecords:
         there = "arrayMap(f -> assumeNotNull(f), arrayFilter(f -> f IS NOT NULL, fields))"
         fields = f"arrayMap(field -> if({needs_quotes}, {quoted}, field), {there})"
         text = f"if(empty(fields), line, arrayStringConcat({fields}, {literal(delimiter)}))"
-        return self._numbered(
-            f"row_number, toString(reason) AS reason, {text} AS raw", "reason != ''", blank_lines_inside
-        )
+        return self._numbered(f"row_number, toString(reason) AS reason, {text} AS raw", "reason != ''", [judgement])
 
-    def sample(self, size: int, rows: int) -> Sequence[dict[str, Any]]:
-        """A few loaded rows from all over the file, the same ones each time.
+    def samples(self, judgements: Sequence[Judgement], size: int) -> dict[int, list[dict[str, Any]]]:
+        """A few loaded rows from all over each upload, the same ones each time, by number of the upload.
 
         Args:
-            size: Most rows to give.
-            rows: Rows that are loaded.
+            judgements: The uploads.
+            size: Most rows of each.
         """
-        return self._engine.records(
-            f"SELECT {', '.join(name for name in PROCESSED_COLUMNS if name != 'row_number')} FROM {self.table} "
-            f"WHERE {_LOADED} AND record IN (SELECT record FROM {self.table} WHERE {_LOADED} "
-            f"AND cityHash64(record) % {max(rows // (2 * size), 1)} = 0 ORDER BY cityHash64(record) LIMIT {int(size)}) "
-            "ORDER BY cityHash64(record)"
+        one_in = {each.upload_number: max(each.counts.rows_loaded // (2 * size), 1) for each in judgements}
+        columns = ", ".join(name for name in PROCESSED_COLUMNS if name != "row_number")
+        chosen = (
+            f"SELECT upload_number, record FROM {self.table} WHERE {_of(judgements)} AND {_LOADED} "
+            f"AND cityHash64(record) % {_by_upload(one_in)} = 0 "
+            f"ORDER BY cityHash64(record) LIMIT {int(size)} BY upload_number"
         )
-
-    def hand_over(self, file: Path, upload: str, upload_etag: str, *, blank_lines_inside: int) -> None:
-        """Write the rows that are loaded to a file, in any order, for a warehouse on this machine."""
-        columns = ", ".join(
-            f"{literal({'upload': upload, 'upload_etag': upload_etag}[name])} AS {name}"
-            if name in ("upload", "upload_etag")
-            else name
-            for name in HANDED_OVER_COLUMNS
+        found = self._engine.records(
+            f"SELECT upload_number, {columns} FROM {self.table} WHERE {_of(judgements)} AND {_LOADED} "
+            f"AND (upload_number, record) IN ({chosen}) ORDER BY upload_number, cityHash64(record)"
         )
-        select = self._numbered(columns, _LOADED, blank_lines_inside, in_order=False)
-        self._engine.command(f"INSERT INTO FUNCTION {handed_over([file])} {select}")
+        samples: dict[int, list[dict[str, Any]]] = {each.upload_number: [] for each in judgements}
+        for row in found:
+            samples[int(row.pop("upload_number"))].append(row)
+        return samples
 
-    def _numbered(self, columns: str, condition: str, blank_lines_inside: int, *, in_order: bool = True) -> str:
-        # the table is sorted by record: no need to sort
-        order = " ORDER BY record" if in_order else ""
-        if not blank_lines_inside:
-            numbered = f"(SELECT *, record + 1 AS row_number FROM {self.table})"
+    def hand_over(self, uploads: Sequence[HandedOver]) -> None:
+        """Write each upload's rows that are loaded to a file in the same folder, in any order, for a warehouse here."""
+        expressions = {
+            "upload": _by_upload({each.judgement.upload_number: each.upload for each in uploads}),
+            "upload_etag": _by_upload({each.judgement.upload_number: each.upload_etag for each in uploads}),
+        }
+        columns = ", ".join(f"{expressions.get(name, name)} AS {name}" for name in HANDED_OVER_COLUMNS)
+        select = self._numbered(columns, _LOADED, [each.judgement for each in uploads], in_order=False)
+        target = to_be_handed_over({each.upload: each.file for each in uploads})
+        self._engine.command(f"INSERT INTO FUNCTION {target} {select}")
+
+    def _numbered(self, columns: str, condition: str, judgements: Sequence[Judgement], *, in_order: bool = True) -> str:
+        # the table is sorted by these: no need to sort
+        order = " ORDER BY upload_number, record" if in_order else ""
+        uploads = _of(judgements)
+        if not any(judgement.blank_lines_inside for judgement in judgements):
+            numbered = f"(SELECT *, record + 1 AS row_number FROM {self.table} WHERE {uploads})"
             return f"SELECT {columns} FROM {numbered} WHERE {condition}{order}"
         # A blank line is no record: each one before a record lowers its number by one.
         return f"""
             SELECT {columns} FROM (
               SELECT judged.*, judged.record + 1 - blanks.position AS row_number
-              FROM (SELECT *, 1 AS one FROM {self.table} WHERE NOT blank) AS judged
+              FROM (SELECT * FROM {self.table} WHERE {uploads} AND NOT blank) AS judged
               ASOF LEFT JOIN (
-                SELECT 1 AS one, record, row_number() OVER (ORDER BY record) AS position
-                FROM {self.table} WHERE blank
-              ) AS blanks ON judged.one = blanks.one AND judged.record > blanks.record
+                SELECT upload_number, record, row_number() OVER (PARTITION BY upload_number ORDER BY record) AS position
+                FROM {self.table} WHERE {uploads} AND blank
+              ) AS blanks ON judged.upload_number = blanks.upload_number AND judged.record > blanks.record
             ) WHERE {condition}{order}"""
+
+
+def _of(judgements: Sequence[Judgement]) -> str:
+    """SQL condition: a record is of these uploads."""
+    return f"upload_number IN ({', '.join(str(judgement.upload_number) for judgement in judgements)})"
+
+
+def _by_upload(values: Mapping[int, str | int]) -> str:
+    """SQL for what belongs to a record's upload, by its number; for a record of another upload, any of them."""
+    first, *others = values.values()
+    if not others:
+        return literal(first)
+    numbers, listed = (", ".join(map(literal, each)) for each in (values, values.values()))
+    return f"transform(upload_number, [{numbers}], [{listed}], {literal(first)})"
 
 
 _LOADED = "NOT blank AND reason = ''"
@@ -195,7 +251,7 @@ _LOADED = "NOT blank AND reason = ''"
 
 @contextmanager
 def judged_records(engine: ClickHouse) -> Iterator[JudgedRecords]:
-    """A scratch table for one upload's records, empty until `JudgedRecords.judge`, dropped afterwards."""
+    """A scratch table for records, empty until `JudgedRecords.judge`, dropped afterwards."""
     engine.command(f"CREATE DATABASE IF NOT EXISTS {identifier(SCRATCH_DATABASE)}")
     records = JudgedRecords(engine)
     try:

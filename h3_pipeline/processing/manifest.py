@@ -85,3 +85,11 @@ class Counts:
     def rows_loaded(self) -> int:
         """Rows that became trips."""
         return self.rows_in - self.rows_rejected
+
+    def too_many_rejected(self, most: float) -> bool:
+        """Whether so many rows are refused that none is to be loaded.
+
+        Args:
+            most: Share of the rows that may be refused.
+        """
+        return self.rows_rejected > self.rows_in * most or not self.rows_loaded

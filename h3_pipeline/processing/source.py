@@ -12,7 +12,7 @@ import lzma
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -70,16 +70,11 @@ def readable(upload: UploadDescription, stored: StoredObject, bucket: Bucket, fo
     Raises:
         UploadRefused: The upload cannot be unpacked, or unpacks to too much.
     """
-    unpacked_by_us = upload.compression in (Compression.ZIP, Compression.BZIP2)
-    if upload.compression in _CHECKED:
-        _check_packed(upload.compression, stored, bucket)
-    if not unpacked_by_us and not prefixes.names_a_pattern(stored.key):
-        compression = upload.compression.value
-        yield Source(
-            s3_table(stored.key, csv_format="CSV", structure=structure(upload), compression=compression),
-            s3_table(stored.key, csv_format="LineAsString", structure=LINE_STRUCTURE, compression=compression),
-        )
+    check_packed(upload, stored, bucket)
+    if reads_from_bucket(upload, stored):
+        yield in_bucket(upload, [stored])
         return
+    unpacked_by_us = upload.compression in _UNPACKED_HERE
     with tempfile.TemporaryDirectory(dir=folder, prefix="unpacked-") as name:
         copy = Path(name) / "upload"
         _copy(upload, stored, bucket, copy)
@@ -88,6 +83,26 @@ def readable(upload: UploadDescription, stored: StoredObject, bucket: Bucket, fo
             f"file({literal(str(copy))}, 'CSV', {literal(structure(upload))}, {literal(compression)})",
             f"file({literal(str(copy))}, 'LineAsString', {literal(LINE_STRUCTURE)}, {literal(compression)})",
         )
+
+
+def reads_from_bucket(upload: UploadDescription, stored: StoredObject) -> bool:
+    """Whether the engine can read an upload from the bucket itself."""
+    return upload.compression not in _UNPACKED_HERE and not prefixes.names_a_pattern(stored.key)
+
+
+def in_bucket(upload: UploadDescription, objects: Sequence[StoredObject]) -> Source:
+    """Uploads as the engine reads them from the bucket itself.
+
+    Args:
+        upload: How to read all of them.
+        objects: Their objects; a key of several has no comma.
+    """
+    keys = [stored.key for stored in objects]
+    compression = upload.compression.value
+    return Source(
+        s3_table(*keys, csv_format="CSV", structure=structure(upload), compression=compression),
+        s3_table(*keys, csv_format="LineAsString", structure=LINE_STRUCTURE, compression=compression),
+    )
 
 
 def _copy(upload: UploadDescription, stored: StoredObject, bucket: Bucket, target: Path) -> None:
@@ -145,11 +160,19 @@ _CHECKED: Mapping[Compression, Callable[[IO[bytes]], _Readable]] = {
     Compression.XZ: lzma.open,
     Compression.ZSTD: zstd.open,
 }
+_UNPACKED_HERE = (Compression.ZIP, Compression.BZIP2)
 _DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, zstd.ZstdError)
 
 
-def _check_packed(compression: Compression, stored: StoredObject, bucket: Bucket) -> None:
-    """Unpack an object into nothing. It takes a few hundredths of the time that the engine takes to judge it."""
+def check_packed(upload: UploadDescription, stored: StoredObject, bucket: Bucket) -> None:
+    """Unpack what the engine would unpack, into nothing: a few hundredths of the time that judging it takes.
+
+    Raises:
+        UploadRefused: It is damaged, or unpacks to too much.
+    """
+    compression = upload.compression
+    if compression not in _CHECKED:
+        return
     unpacked = 0
     packed = io.BufferedReader(_ObjectFile(bucket, stored), _CHUNK)
     try:

@@ -29,17 +29,18 @@ def named_collection_configuration(access: BucketAccess) -> str:
     return f"<named_collections><{NAME}>{''.join(elements)}</{NAME}></named_collections>"
 
 
-def s3_table(key: str, *, csv_format: str, structure: str | None = None, compression: str = "auto") -> str:
-    """The ``s3()`` table function on one object of the bucket.
+def s3_table(*keys: str, csv_format: str, structure: str | None = None, compression: str = "auto") -> str:
+    """The ``s3()`` table function on an object of the bucket, or on several.
 
     Args:
-        key: Whole object key; `prefixes.names_a_pattern` must not hold for it.
+        keys: Whole object keys; `prefixes.names_a_pattern` must not hold for any, nor may one of several have a comma.
         csv_format: ClickHouse input or output format.
         structure: Columns and types; None lets the engine find them.
         compression: A ClickHouse compression method; ``auto`` goes by the key's ending.
     """
+    names = ",".join(quote(key, safe="/") for key in keys)
     arguments = [
-        f"filename = {literal(quote(key, safe='/'))}",
+        f"filename = {literal(names if len(keys) == 1 else f'{{{names}}}')}",
         f"format = {literal(csv_format)}",
         f"compression_method = {literal(compression)}",
     ]

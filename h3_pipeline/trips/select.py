@@ -48,6 +48,7 @@ READ_SETTINGS: Mapping[str, int | str] = {
 """Engine settings without which a file would be read wrongly."""
 
 JUDGED_COLUMNS: tuple[tuple[str, str], ...] = (
+    ("upload_number", "UInt32"),
     ("record", "UInt64"),
     ("blank", "UInt8"),
     ("reason", enum_type(REASON_CODES)),
@@ -61,10 +62,10 @@ JUDGED_COLUMNS: tuple[tuple[str, str], ...] = (
 )
 """Name and type of each column that `judged_trips` selects.
 
-``record`` is the 0-based position in the file with blank lines counted. A refused record is shown by its
-``line``, where lines are read, else by ``fields``: their texts, NULL beyond the last one that is there. Both are
-empty for others. ``spans_lines`` tells that a field holds a line end, ``needs_parser`` that a line cannot be
-read as one.
+``upload_number`` tells uploads apart that are judged at once. ``record`` is the 0-based position in the file with
+blank lines counted. A refused record is shown by its ``line``, where lines are read, else by ``fields``: their
+texts, NULL beyond the last one that is there. Both are empty for others. ``spans_lines`` tells that a field holds
+a line end, ``needs_parser`` that a line cannot be read as one.
 """
 
 
@@ -94,8 +95,10 @@ def read_settings(upload: UploadDescription) -> dict[str, int | str]:
     }
 
 
-def judged_trips(upload: UploadDescription, source: str, resolution: int, reading: Reading) -> str:
-    """The SELECT of `JUDGED_COLUMNS` over an upload's records.
+def judged_trips(
+    upload: UploadDescription, source: str, resolution: int, reading: Reading, upload_number: str = "0"
+) -> str:
+    """The SELECT of `JUDGED_COLUMNS` over the records of an upload, or of several that are read in the same way.
 
     Args:
         upload: How to read it.
@@ -103,8 +106,10 @@ def judged_trips(upload: UploadDescription, source: str, resolution: int, readin
             `LINE_STRUCTURE`.
         resolution: H3 resolution of the cells.
         reading: Which of the two.
+        upload_number: SQL for the number of the upload that a record of the source is from.
     """
-    query = _read_lines(upload, source) if reading is Reading.LINES else _read_fields(upload, source)
+    read = _read_lines if reading is Reading.LINES else _read_fields
+    query = read(upload, source, upload_number)
     for stage in _stages(upload, resolution):
         added = ", ".join(f"{expression} AS {name}" for name, expression in stage.items())
         query = f"(SELECT *, {added} FROM {query})"
@@ -124,7 +129,7 @@ _FINAL = {
 }
 
 
-def _read_lines(upload: UploadDescription, source: str) -> str:
+def _read_lines(upload: UploadDescription, source: str, upload_number: str) -> str:
     """Subquery that cuts each line at its delimiters, as the parser does where there are no quotes."""
     width = len(upload.column_names)
     # a line that ends in CRLF keeps its CR, in whatever its last field is
@@ -137,7 +142,7 @@ def _read_lines(upload: UploadDescription, source: str) -> str:
     # the parser takes tabs around a field away
     tabs = "" if upload.delimiter == "\t" else " OR position(line, '\\t') > 0"
     return f"""(
-        SELECT record, line, line AS record_text, {fields},
+        SELECT upload_number, record, line, line AS record_text, {fields},
                length(parts) AS parts_there,
                {first if width == 1 else f"parts_there = 1 AND {first}"} AS blank,
                parts_there < {width} AS too_short,
@@ -145,7 +150,7 @@ def _read_lines(upload: UploadDescription, source: str) -> str:
                position(line, '"') > 0 OR {return_inside}{tabs} AS needs_parser,
                CAST([], 'Array(Nullable(String))') AS record_fields
         FROM (
-            SELECT _row_number - {upload.skip_lines} AS record, line,
+            SELECT {upload_number} AS upload_number, _row_number - {upload.skip_lines} AS record, line,
                    splitByChar({literal(upload.delimiter)}, line) AS parts
             FROM {source}
             WHERE _row_number >= {upload.skip_lines}
@@ -156,7 +161,7 @@ def _without_return(field: str, position: int, width: int) -> str:
     return f"trimRight({field}, '\\r')" if position in (0, width - 1) else field
 
 
-def _read_fields(upload: UploadDescription, source: str) -> str:
+def _read_fields(upload: UploadDescription, source: str, upload_number: str) -> str:
     """Subquery over the parser's fields."""
     width = len(upload.column_names)
     used, every = ", ".join(_used_names(upload)), ", ".join(_field_names(upload))
@@ -170,7 +175,10 @@ def _read_fields(upload: UploadDescription, source: str) -> str:
                arrayStringConcat(record_fields, ' ') AS record_text,
                false AS needs_parser,
                '' AS line
-        FROM (SELECT _row_number AS record, {used}, [{every}] AS record_fields FROM {source}))"""
+        FROM (
+            SELECT {upload_number} AS upload_number, _row_number AS record, {used}, [{every}] AS record_fields
+            FROM {source}
+        ))"""
 
 
 def _field_names(upload: UploadDescription) -> list[str]:

@@ -30,16 +30,15 @@ from pathlib import Path
 from h3_pipeline.errors import PipelineError
 from h3_pipeline.processing.engine import open_task_engine
 from h3_pipeline.storage.bucket import Bucket, BucketAccess
-from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.processing.process import process_upload
+from h3_pipeline_tests.uploads import processing_task
 
 said = json.load(sys.stdin)
 access = BucketAccess(**said["access"])
 with open_task_engine(Path(said["home"]), access) as task:
     resource.setrlimit(resource.RLIMIT_FSIZE, (said["bytes"], resource.RLIM_INFINITY))
     try:
-        process_upload(said["key"], bucket=Bucket(access), engine=task.clickhouse, catalog=FeedCatalog.load(None),
-                       scratch=task.scratch, resolution=10, max_reject_ratio=0.5)
+        process_upload(said["key"], processing_task(Bucket(access), task))
     except PipelineError as error:
         print(json.dumps([type(error).__name__, str(error)]))
     left = [path.name for path in task.scratch.glob("unpacked-*")]

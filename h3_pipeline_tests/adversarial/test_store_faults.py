@@ -11,10 +11,9 @@ import pytest
 from backports import zstd
 
 from h3_pipeline.errors import PipelineError, StorageError, UploadRefused
-from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.feeds.describe import HEAD_BYTES
 from h3_pipeline.local.object_store import ObjectStoreConnection
-from h3_pipeline.processing import process as process_module
+from h3_pipeline.processing import results as results_module
 from h3_pipeline.processing.engine import TaskEngine, open_task_engine
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.processing.process import process_upload
@@ -23,7 +22,7 @@ from h3_pipeline.storage.bucket import Bucket, BucketAccess
 from h3_pipeline_tests.adversarial.corpus import GOOD, line, text
 from h3_pipeline_tests.servers.faults import Fault
 from h3_pipeline_tests.servers.s3_proxy import S3FaultProxy, internal_error, s3_fault_proxy, slow_down
-from h3_pipeline_tests.uploads import put, read_clean
+from h3_pipeline_tests.uploads import processing_task, put, read_clean
 
 FIRST = text(GOOD, GOOD, GOOD).encode()
 ROWS = 16_000
@@ -61,15 +60,7 @@ class Store:
     task: TaskEngine
 
     def process(self) -> Manifest:
-        return process_upload(
-            KEY,
-            bucket=self.faulty,
-            engine=self.task.clickhouse,
-            catalog=FeedCatalog.load(None),
-            scratch=self.task.scratch,
-            resolution=10,
-            max_reject_ratio=0.5,
-        ).manifest
+        return process_upload(KEY, processing_task(self.faulty, self.task)).manifest
 
     def manifest(self) -> Manifest:
         document = self.direct.read_json(prefixes.manifest_object(KEY))
@@ -104,7 +95,7 @@ def opened(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine tries twice; that it gives up, and what then holds, does not depend on how often it tried."""
-    for settings in (named_collection.S3_SETTINGS, process_module._WRITE_SETTINGS):
+    for settings in (named_collection.S3_SETTINGS, results_module._WRITE_SETTINGS):
         monkeypatch.setitem(settings, "s3_retry_attempts", 2)  # type: ignore[arg-type]
 
 
@@ -216,7 +207,7 @@ def test_a_multipart_write_that_fails(
     store: Store, monkeypatch: pytest.MonkeyPatch, fault: Fault, error: type[PipelineError] | None
 ) -> None:
     always = {"s3_max_single_part_upload_size": 0, "s3_min_upload_part_size": 5 * 1024 * 1024}
-    monkeypatch.setattr(process_module, "_WRITE_SETTINGS", {**process_module._WRITE_SETTINGS, **always})
+    monkeypatch.setattr(results_module, "_WRITE_SETTINGS", {**results_module._WRITE_SETTINGS, **always})
     store.proxy.inject(fault)
     if error is None:
         store.assert_loaded(store.process())

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from h3_pipeline.errors import WarehouseError
-from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.processing.engine import open_task_engine
 from h3_pipeline.processing.handover import Handovers
 from h3_pipeline.processing.manifest import Manifest
@@ -18,7 +17,7 @@ from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.warehouse.connect import handovers, open_warehouse
 from h3_pipeline_tests.reliability.checksums import checksums
 from h3_pipeline_tests.reliability.programs import trips_csv
-from h3_pipeline_tests.uploads import put
+from h3_pipeline_tests.uploads import processing_task, put
 
 # a blank line inside, so that numbers of records and of rows differ; one that is refused
 CONTENT = trips_csv({"2024-01": 40, "2024-02": 30}, bad=2).replace("\n", "\n\n", 5)
@@ -34,16 +33,7 @@ def processed(settings: Settings, bucket: Bucket, left: Handovers | None, key: s
     if left:
         left.prepare()
     with open_task_engine(settings.home, bucket.access) as task:
-        return process_upload(
-            key,
-            bucket=bucket,
-            engine=task.clickhouse,
-            catalog=FeedCatalog.load(None),
-            scratch=task.scratch,
-            resolution=10,
-            max_reject_ratio=0.5,
-            handovers=left,
-        ).manifest
+        return process_upload(key, processing_task(bucket, task, handovers=left)).manifest
 
 
 def test_what_is_handed_over_is_what_the_clean_csv_says(settings: Settings, bucket: Bucket, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ LIMIT_BYTES = 1_500_000_000
 PROGRAM = """
 import json, re, sys
 from pathlib import Path
-from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.processing.engine import open_task_engine
 from h3_pipeline.processing.process import process_upload
 from h3_pipeline.storage.bucket import Bucket, BucketAccess
 from h3_pipeline.storage.named_collection import s3_table
+from h3_pipeline_tests.uploads import processing_task
 
 access, rows = BucketAccess(**json.loads(sys.argv[2])), int(sys.argv[3])
 with open_task_engine(Path(sys.argv[1]), access) as task:
@@ -32,8 +32,7 @@ with open_task_engine(Path(sys.argv[1]), access) as task:
                40 + (number % 9967) / 9967 AS destination_lat, -74 + (number % 9949) / 9949 AS destination_lng,
                if(number % 1000 = 0, 'far', (number % 977)::String) AS distance_km, 'a note of some length' AS note
         FROM numbers({rows})''', settings={"s3_truncate_on_insert": 1})
-    manifest = process_upload("large.csv", bucket=Bucket(access), engine=task.clickhouse,
-        catalog=FeedCatalog.load(None), scratch=task.scratch, resolution=10, max_reject_ratio=0.5).manifest
+    manifest = process_upload("large.csv", processing_task(Bucket(access), task)).manifest
 # not getrusage: its peak begins with that of the process that forked this one
 peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 print(json.dumps({"peak": peak, "rows": manifest.rows_loaded, "warnings": manifest.warnings}))

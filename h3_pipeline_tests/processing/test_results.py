@@ -10,7 +10,8 @@ from backports import zstd
 
 from h3_pipeline.errors import UploadRefused
 from h3_pipeline.processing.manifest import Manifest
-from h3_pipeline.processing.process import SAMPLE_ROWS, RefusedAfterReading, write_refusal
+from h3_pipeline.processing.process import RefusedAfterReading, write_refusal
+from h3_pipeline.processing.results import SAMPLE_ROWS
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS

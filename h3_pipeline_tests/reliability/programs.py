@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.processing.engine import open_task_engine
 from h3_pipeline.processing.handover import Handovers
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.processing.process import process_upload
+from h3_pipeline.processing.together import process_together
 from h3_pipeline.settings import Settings
 from h3_pipeline.storage.bucket import Bucket, BucketAccess
 from h3_pipeline.warehouse.backup import take_backup
@@ -21,6 +21,7 @@ from h3_pipeline.warehouse.backup_operation import OnProgress, Progress
 from h3_pipeline.warehouse.backup_restore import restore_backup
 from h3_pipeline.warehouse.connect import open_warehouse
 from h3_pipeline_tests.reliability.checksums import census, checksums, leftovers
+from h3_pipeline_tests.uploads import processing_task
 
 Program = dict[str, Any]
 OnStage = Callable[[str], None]
@@ -95,7 +96,7 @@ def warehouse_program(
 
 
 def processing_program(home: Path, access: BucketAccess, keys: list[str], answer: Path) -> Program:
-    """Process uploads; at the end their manifests are in ``answer``."""
+    """Process uploads, together if there are several; at the end their manifests are in ``answer``."""
     return {"kind": "processing", "home": str(home), "access": asdict(access), "keys": keys, "answer": str(answer)}
 
 
@@ -151,20 +152,12 @@ def _processing(program: Program, access: BucketAccess, on_stage: OnStage) -> di
     handovers.prepare()
     with open_task_engine(Path(program["home"]), access) as task:
         on_stage("open")
-        for key in program["keys"]:
-            processed = process_upload(
-                key,
-                bucket=bucket,
-                engine=task.clickhouse,
-                catalog=FeedCatalog.load(None),
-                scratch=task.scratch,
-                resolution=10,
-                max_reject_ratio=0.5,
-                handovers=handovers,
-                on_stage=on_stage,
-            )
+        processing, keys = processing_task(bucket, task, handovers=handovers), program["keys"]
+        together = process_together(keys, processing, on_stage=on_stage) if len(keys) > 1 else {}
+        for key in keys:
+            processed = together.get(key) or process_upload(key, processing, on_stage=on_stage)
             manifests[key] = asdict(processed.manifest)
-            on_stage("processed")
+        on_stage("processed")
     return manifests
 
 

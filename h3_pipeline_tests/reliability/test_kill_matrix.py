@@ -27,7 +27,7 @@ from h3_pipeline_tests.reliability.programs import (
     warehouse_program,
 )
 from h3_pipeline_tests.reliability.zygote import Ended, Zygote, zygote
-from h3_pipeline_tests.uploads import process_all, put
+from h3_pipeline_tests.uploads import process_all, put, same
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -231,52 +231,51 @@ def rows(bucket: Bucket, object_key: str) -> bytes:
     return zstd.decompress(bucket.read(object_key))
 
 
-TIMED = ("seconds", "processed_bytes", "processed_etag")
-
-
-def same(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest without what differs from run to run."""
-    return {name: value for name, value in manifest.items() if name not in TIMED}
-
-
-def test_killed_while_processing(scene: Scene, zygotes: list[Zygote], tally: Tally, tmp_path: Path) -> None:
+@pytest.mark.parametrize("uploads", [1, 2], ids=["alone", "together"])
+def test_killed_while_processing(
+    scene: Scene, zygotes: list[Zygote], tally: Tally, tmp_path: Path, uploads: int
+) -> None:
     """What a killed run left in the bucket never counts, and running again gives the same objects."""
     zygote, bucket = zygotes[0], scene.bucket
-    key = "processed again.csv"
-    put(bucket, key, trips_csv({"2024-01": 400, "2024-05": 300}, bad=20))
-    program = processing_program(tmp_path / "home", bucket.access, [key], tmp_path / "answer.json")
-    never_killed = zygote.finish(program)[key]
-    body = rows(bucket, never_killed["processed_key"])
+    keys = [f"processed again {uploads} {number}.csv" for number in range(uploads)]
+    for number, key in enumerate(keys):
+        put(bucket, key, trips_csv({"2024-01": 400, "2024-05": 300}, first=number, bad=20))
+    program = processing_program(tmp_path / "home", bucket.access, keys, tmp_path / "answer.json")
+    never_killed = zygote.finish(program)
+    bodies = {key: rows(bucket, manifest["processed_key"]) for key, manifest in never_killed.items()}
     stages = zygote.run(program).stages
     assert stages == ["open", "describe", "judge", "write", "hand over", "processed"]
 
     def forget() -> None:
-        for name in (never_killed["processed_key"], never_killed["rejected_key"], prefixes.manifest_object(key)):
-            bucket.delete(name)
+        for key, manifest in never_killed.items():
+            for name in (manifest["processed_key"], manifest["rejected_key"], prefixes.manifest_object(key)):
+                bucket.delete(name)
 
     def run_again() -> None:
-        again = zygote.finish(program)[key]
-        assert rows(bucket, again["processed_key"]) == body
-        assert same(again) == same(never_killed)
+        again = zygote.finish(program)
+        for key, body in bodies.items():
+            assert rows(bucket, again[key]["processed_key"]) == body
+            assert same(again[key]) == same(never_killed[key])
 
     def kill(**when: Any) -> Ended:
         forget()
         ended = zygote.run(program, **when)
         if ended.killed:
             tally.count("while processing")
-        manifest = bucket.read_json(prefixes.manifest_object(key))
-        if manifest is not None:  # the manifest is the last that is written: it never speaks of what is not there
-            processed = bucket.head(manifest["processed_key"])
-            assert processed is not None
-            assert processed.etag == manifest["processed_etag"]
-            assert rows(bucket, manifest["processed_key"]) == body
+        for key, body in bodies.items():
+            manifest = bucket.read_json(prefixes.manifest_object(key))
+            if manifest is not None:  # it is the last that is written: it never speaks of what is not there
+                processed = bucket.head(manifest["processed_key"])
+                assert processed is not None
+                assert processed.etag == manifest["processed_etag"]
+                assert rows(bucket, manifest["processed_key"]) == body
         run_again()
         return ended
 
     for number in range(len(stages)):
         assert kill(kill_at=number).killed
     whole = zygote.run(program).seconds
-    killed_so_often(PROCESSING_KILLS, SEED, whole, lambda seconds: kill(kill_after=seconds))
+    killed_so_often(PROCESSING_KILLS // uploads, SEED, whole, lambda seconds: kill(kill_after=seconds))
     assert [path.name for path in (tmp_path / "home" / "tasks").iterdir()] == []
 
 

@@ -1,0 +1,150 @@
+"""Process small uploads together: those that are read in the same way are judged in one statement.
+
+Planning the statement that judges an upload takes as long as judging some ten thousand rows. Only what goes
+well goes together. An upload that is to be refused, that needs the parser, or that was changed meanwhile is left
+to `process_upload`, and so are all where a statement fails: there each is told what is wrong with it alone.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from h3_pipeline.batching import bounded
+from h3_pipeline.clickhouse.client import QueryError
+from h3_pipeline.errors import StorageError, UploadRefused
+from h3_pipeline.processing.judged import JudgedRecords, Judgement, judged_records
+from h3_pipeline.processing.results import (
+    SAMPLE_ROWS,
+    ProcessedUpload,
+    complete,
+    hand_over,
+    write_loaded,
+    write_refused,
+)
+from h3_pipeline.processing.source import check_packed, in_bucket, reads_from_bucket
+from h3_pipeline.processing.task import DescribedUpload, ProcessingTask, describe, find, is_changed
+from h3_pipeline.sql import literal
+from h3_pipeline.trips.select import Reading
+
+logger = logging.getLogger(__name__)
+
+SMALL_BYTES = 8 * 1024**2
+"""Stored bytes of an upload above which planning is a small part of its time."""
+
+MOST_UPLOADS = 100
+MOST_BYTES = 64 * 1024**2
+"""Judged at once: what is done again if the task is killed."""
+
+
+def process_together(
+    keys: Sequence[str], task: ProcessingTask, *, on_stage: Callable[[str], None] = logger.debug
+) -> dict[str, ProcessedUpload]:
+    """Process those uploads that can be processed together.
+
+    Args:
+        keys: Keys below ``uploads/``.
+        task: What they are processed with.
+        on_stage: Told the name of each stage as it begins.
+
+    Returns:
+        What was processed, by key. The others are still to be processed, each on its own.
+    """
+    on_stage("describe")
+    processed: dict[str, ProcessedUpload] = {}
+    for alike in _alike([described for key in keys if (described := _described(key, task))]):
+        for group in bounded(alike, lambda each: each.stored.size, most=MOST_UPLOADS, most_size=MOST_BYTES):
+            if len(group) > 1:
+                processed |= _process(group, task, on_stage)
+    return processed
+
+
+def _described(key: str, task: ProcessingTask) -> DescribedUpload | None:
+    """An upload that may be processed with others; None for any other."""
+    try:
+        stored = find(key, task.bucket)
+        # in a list of keys, a comma stands between two
+        if stored.size > SMALL_BYTES or "," in stored.key:
+            return None
+        described = describe(key, stored, task)
+        if not reads_from_bucket(described.upload, stored):
+            return None
+        check_packed(described.upload, stored, task.bucket)
+    except (UploadRefused, StorageError):
+        return None
+    return described
+
+
+def _alike(uploads: Sequence[DescribedUpload]) -> Iterator[list[DescribedUpload]]:
+    """Uploads that are read in the same way."""
+    by_form: dict[str, list[DescribedUpload]] = defaultdict(list)
+    for described in uploads:
+        by_form[repr(replace(described.upload, key=""))].append(described)
+    yield from by_form.values()
+
+
+def _process(
+    uploads: Sequence[DescribedUpload], task: ProcessingTask, on_stage: Callable[[str], None]
+) -> dict[str, ProcessedUpload]:
+    began = time.monotonic()
+    try:
+        with judged_records(task.engine.clickhouse) as records:
+            on_stage("judge")
+            judged = _judge(uploads, task, records)
+            if not judged:
+                return {}
+            on_stage("write")
+            written = [
+                write_loaded(task, records, described, judgement, write_refused(task, records, described, judgement))
+                for described, judgement in judged
+            ]
+            if task.handovers:
+                on_stage("hand over")
+                hand_over(task.handovers, records, written)
+            samples = records.samples([judgement for _, judgement in judged], SAMPLE_ROWS)
+        seconds = time.monotonic() - began
+        rows = sum(judgement.counts.rows_in for _, judgement in judged)
+        return {
+            each.described.key: complete(
+                task,
+                each,
+                samples[each.judgement.upload_number],
+                seconds=seconds * each.judgement.counts.rows_in / rows,
+            )
+            for each in written
+        }
+    except (QueryError, StorageError, OSError) as error:
+        logger.info("%d uploads are processed one by one, since together they failed: %s", len(uploads), error)
+        return {}
+
+
+def _judge(
+    uploads: Sequence[DescribedUpload], task: ProcessingTask, records: JudgedRecords
+) -> list[tuple[DescribedUpload, Judgement]]:
+    """Judge uploads; return those that can be loaded as they are."""
+    upload = uploads[0].upload
+    reading = Reading.FIELDS if upload.quoted else Reading.LINES
+    source = in_bucket(upload, [described.stored for described in uploads]).of(reading)
+    paths = ", ".join(literal(f"{task.bucket.access.name}/{described.stored.key}") for described in uploads)
+    numbers = ", ".join(str(number) for number in range(1, len(uploads) + 1))
+    records.judge(upload, source, task.resolution, reading, f"transform(_path, [{paths}], [{numbers}], 0)")
+    judgements = records.scan_all()
+    if 0 in judgements:  # records of nobody, so that somebody lacks them
+        return []
+    return [
+        (described, judgement)
+        for number, described in enumerate(uploads, 1)
+        if (judgement := judgements.get(number))
+        and _can_be_loaded(judgement, task.max_reject_ratio)
+        and not is_changed(task.bucket, described.stored)
+    ]
+
+
+def _can_be_loaded(judgement: Judgement, max_reject_ratio: float) -> bool:
+    return not (
+        judgement.needs_parser
+        or judgement.last_spans_lines
+        or judgement.text_fault
+        or judgement.counts.too_many_rejected(max_reject_ratio)
+    )
