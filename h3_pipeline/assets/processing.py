@@ -39,7 +39,7 @@ from h3_pipeline.partitions import uploads_partitions
 from h3_pipeline.processing.process import process_upload, write_refusal
 from h3_pipeline.processing.results import ProcessedUpload
 from h3_pipeline.processing.task import ProcessingTask
-from h3_pipeline.processing.together import MOST_UPLOADS, process_together
+from h3_pipeline.processing.together import process_together
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage.prefixes import key_of_partition
 from h3_pipeline.telemetry.context import doing
@@ -52,6 +52,9 @@ logger = logging.getLogger(__name__)
 
 PROCESSED_TRIPS = "processed_trips"
 UPLOAD_MANIFESTS = "upload_manifests"
+
+REPORTED_TOGETHER = 200
+"""Uploads that are processed before Dagster is told of them."""
 
 
 @multi_asset(
@@ -115,7 +118,7 @@ def process_uploads(
         task = ProcessingTask(
             bucket, engine, catalog, settings.h3_resolution, settings.h3_max_reject_ratio, handed_over_to
         )
-        for partitions in batched(context.partition_keys, MOST_UPLOADS):
+        for partitions in batched(context.partition_keys, REPORTED_TOGETHER):
             together = _process_together(partitions, task)
             for partition in partitions:
                 processed = together.get(key_of_partition(partition)) or _process_one(context, partition, task)

@@ -5,6 +5,7 @@ compiled, so each of an event's five is compiled anew: more work than all else t
 are the same, so that either class reads what the other wrote.
 """
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,10 +18,20 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import SqliteStorageConfig
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.event import listen
+from sqlalchemy.pool import NullPool, QueuePool
 
 _ENGINES = 32
 """Databases whose statements are kept; there is one a run, and one for all of them."""
+
+
+def _trust_the_operating_system(connection: sqlite3.Connection, _: object) -> None:
+    """Do not wait for the disk with each event: a killed process loses nothing, a power failure the last few events.
+
+    The files stay sound. What was loaded is told by the warehouse, and a run that is not known to have ended is
+    run again.
+    """
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 class LastingSqliteEventLog(SqliteEventLogStorage):
@@ -39,12 +50,15 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
         return cls(inst_data=inst_data, **config_value)
 
     def _new_engine(self, shard: str) -> Engine:
-        # connections do not last: who watches a run waits for its file to change, which it does when one is closed
-        return create_engine(
+        # a run's connections do not last: who watches it waits for its file to change, which it does when one is closed
+        pool = QueuePool if shard == INDEX_SHARD_NAME else NullPool
+        engine = create_engine(
             self.conn_string_for_shard(shard),
-            poolclass=NullPool,
-            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+            poolclass=pool,
+            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         )
+        listen(engine, "connect", _trust_the_operating_system)
+        return engine
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -75,6 +89,11 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
                 self._store_asset_event_tags(connection, of_assets, ids)
                 for event, event_id in zip(of_assets, ids, strict=True):
                     self._store_asset_event(connection, event, event_id)
+
+    def dispose(self) -> None:
+        """Close what is open."""
+        self._engine(INDEX_SHARD_NAME).dispose()
+        super().dispose()
 
     def has_table(self, table_name: str) -> bool:
         """Whether a table is there; asked with every event."""

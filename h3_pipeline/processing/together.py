@@ -9,9 +9,10 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from h3_pipeline.batching import bounded
+from h3_pipeline.batching import batched, bounded
 from h3_pipeline.clickhouse.client import QueryError
 from h3_pipeline.errors import StorageError, UploadRefused
 from h3_pipeline.processing.judged import JudgedRecords, Judgement, judged_records
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 SMALL_BYTES = 8 * 1024**2
 """Stored bytes of an upload above which planning is a small part of its time."""
 
-MOST_UPLOADS = 100
+MOST_UPLOADS = 40
 MOST_BYTES = 64 * 1024**2
 """Judged at once: what is done again if the task is killed."""
 
@@ -51,12 +52,16 @@ def process_together(
     Returns:
         What was processed, by key. The others are still to be processed, each on its own.
     """
-    on_stage("describe")
     processed: dict[str, ProcessedUpload] = {}
-    for alike in _alike([described for key in keys if (described := _described(key, task))]):
-        for group in bounded(alike, lambda each: each.stored.size, most=MOST_UPLOADS, most_size=MOST_BYTES):
-            if len(group) > 1:
-                processed |= _process(group, task, on_stage)
+    # while the engine works on some, the next ones are looked at: that is work for Python
+    with ThreadPoolExecutor(1) as looking_ahead:
+        looked_at = [looking_ahead.submit(_described, key, task) for key in keys]
+        for some in batched(looked_at, MOST_UPLOADS):
+            on_stage("describe")
+            for alike in _alike([described for each in some if (described := each.result())]):
+                for group in bounded(alike, lambda each: each.stored.size, most=MOST_UPLOADS, most_size=MOST_BYTES):
+                    if len(group) > 1:
+                        processed |= _process(group, task, on_stage)
     return processed
 
 
