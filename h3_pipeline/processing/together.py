@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 
 from h3_pipeline.batching import batched, bounded
@@ -55,7 +56,7 @@ def process_together(
     processed: dict[str, ProcessedUpload] = {}
     # while the engine works on some, the next ones are looked at: that is work for Python
     with ThreadPoolExecutor(1) as looking_ahead:
-        looked_at = [looking_ahead.submit(_described, key, task) for key in keys]
+        looked_at = [looking_ahead.submit(copy_context().run, _described, key, task) for key in keys]
         for some in batched(looked_at, MOST_UPLOADS):
             on_stage("describe")
             for alike in _alike([described for each in some if (described := each.result())]):
