@@ -91,6 +91,19 @@ class ScratchTables:
 
 
 @dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is counted: its name in statements, and the columns that say where and how many."""
+
+    name: str
+    place: str
+    counts: str
+
+
+_CELLS = _Kind("cell", "cell", "departures, arrivals")
+_FLOWS = _Kind("flow", "origin, destination", "trips")
+
+
+@dataclass(frozen=True, slots=True)
 class RollUp:
     """Counts one set of staged trips into two hourly tables.
 
@@ -123,8 +136,8 @@ class RollUp:
         for span in spans([(hour, int(trips)) for hour, trips in hours]):
             with self._table("create_labels", self.scratch.labels, _IN_MEMORY):
                 self._label(span)
-                self._count("cell", self.scratch.cell_groups, self.cell_hourly, span, ordered)
-                self._count("flow", self.scratch.flow_groups, self.flow_hourly, span, ordered)
+                self._count(_CELLS, self.scratch.cell_groups, self.cell_hourly, span, ordered)
+                self._count(_FLOWS, self.scratch.flow_groups, self.flow_hourly, span, ordered)
 
     def _label(self, span: Span) -> None:
         labels = self.scratch.labels
@@ -136,13 +149,13 @@ class RollUp:
                 "Rename one of them in the feed, and please report this."
             )
 
-    def _count(self, kind: str, groups: str, target: str, span: Span, resolutions: Sequence[int]) -> None:
+    def _count(self, kind: _Kind, groups: str, target: str, span: Span, resolutions: Sequence[int]) -> None:
         finer, *coarser = resolutions
         # groups of more trips, all of one hour, outgrow the memory of a small task
         storage = _ON_DISK if span.trips > SPAN_TRIPS else _IN_MEMORY
-        with self._table(f"create_{kind}_groups", groups, storage):
+        with self._table(f"create_{kind.name}_groups", groups, storage):
             self._insert(
-                f"count_{kind}s",
+                f"count_{kind.name}s",
                 groups=groups,
                 trips=self.trips,
                 resolution=finer,
@@ -150,9 +163,16 @@ class RollUp:
                 arrives=span.arrives,
             )
             for resolution in coarser:
-                self._insert(f"coarsen_{kind}s", groups=groups, resolution=resolution, finer=finer)
+                self._insert(f"coarsen_{kind.name}s", groups=groups, resolution=resolution, finer=finer)
                 finer = resolution
-            self._insert(f"write_{kind}s", target=target, groups=groups, labels=self.scratch.labels)
+            self._insert(
+                "write_groups",
+                target=target,
+                groups=groups,
+                labels=self.scratch.labels,
+                place=kind.place,
+                counts=kind.counts,
+            )
 
     def _insert(self, statement: str, **values: object) -> None:
         self.engine.command(render_statement(statement, **values), settings=self.settings | COUNT_SETTINGS)
