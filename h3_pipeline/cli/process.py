@@ -1,5 +1,6 @@
 """How a command's process behaves: what libraries may print, and what ends it in order."""
 
+import atexit
 import gc
 import logging
 import os
@@ -28,8 +29,10 @@ def debugging() -> bool:
 
 
 def collect_rarely() -> None:
-    """Look for unreachable objects seldom: what a command imports is there to stay."""
+    """Look for unreachable objects seldom: what a command imports is there to stay, and goes with its process."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    # Python looks through all of them twice more when it ends
+    atexit.register(gc.freeze)
 
 
 def quieten() -> None:

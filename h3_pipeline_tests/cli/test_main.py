@@ -34,6 +34,22 @@ def test_the_commands_are_those_of_the_contract() -> None:
     ]
 
 
+def test_a_process_that_ends_does_not_look_through_what_it_imported() -> None:
+    code = """
+from h3_pipeline.cli.process import collect_rarely
+
+class Found:
+    def __del__(self):
+        print("found")
+
+collect_rarely()
+unreachable = Found()
+unreachable.itself = unreachable
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert ended.stdout == ""
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_explains_with_an_example_and_the_exit_codes(cli: Cli, command: str) -> None:
     answer = cli(command, "--help")
