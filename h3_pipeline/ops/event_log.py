@@ -11,13 +11,15 @@ from functools import lru_cache
 
 from dagster import EventLogEntry
 from dagster._core.events import ASSET_EVENTS
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import SqlEventLogStorageMetadata, SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import SqliteStorageConfig
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
+
+from h3_pipeline.ops.dagster_tables import Tables, make_tables
 
 _ENGINES = 32
 """Databases whose statements are kept; there is one a run, and one for all of them."""
@@ -45,6 +47,10 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
             poolclass=NullPool,
             connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
         )
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        if make_tables(engine, SqlEventLogStorageMetadata) is Tables.UNCLEAR:
+            super()._initdb(engine, for_index_shard)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
