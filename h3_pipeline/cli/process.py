@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -33,6 +35,17 @@ def collect_rarely() -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     # Python looks through all of them twice more when it ends
     atexit.register(gc.freeze)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import what is large: no collection looks at it meanwhile, nor ever after."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def quieten() -> None:

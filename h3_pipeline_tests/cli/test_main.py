@@ -50,6 +50,20 @@ unreachable.itself = unreachable
     assert ended.stdout == ""
 
 
+def test_what_is_imported_is_never_looked_through() -> None:
+    code = """
+import gc
+from h3_pipeline.cli.process import importing
+
+with importing():
+    print(gc.isenabled())
+    there_to_stay = [[]]
+print(gc.isenabled(), any(thing is there_to_stay for thing in gc.get_objects()))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert ended.stdout.split() == ["False", "True", "False"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_explains_with_an_example_and_the_exit_codes(cli: Cli, command: str) -> None:
     answer = cli(command, "--help")
