@@ -17,6 +17,8 @@ DEBUG = "H3_PIPELINE_DEBUG"
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """Python's default is 700, with which an eighth of a small run's time goes into 700 collections that find nothing."""
 
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
 _WAITS = "h3_pipeline.warehouse.connect"
 """Logger that tells of a wait for the embedded warehouse where no caller can be told otherwise."""
 
@@ -35,6 +37,11 @@ def collect_rarely() -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     # Python looks through all of them twice more when it ends
     atexit.register(gc.freeze)
+
+
+def multiply_alone() -> None:
+    """Keep numpy from starting a thread a core, each of which spins for a while: no matrix of ours is large."""
+    os.environ.setdefault(_BLAS_THREADS, "1")
 
 
 @contextmanager

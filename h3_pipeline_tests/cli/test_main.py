@@ -64,6 +64,23 @@ print(gc.isenabled(), any(thing is there_to_stay for thing in gc.get_objects()))
     assert ended.stdout.split() == ["False", "True", "False"]
 
 
+@pytest.mark.parametrize(("given", "threads"), [({}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2)])
+def test_numpy_starts_no_threads_unless_told_to(given: dict[str, str], threads: int) -> None:
+    code = """
+import psutil
+from h3_pipeline.cli.process import multiply_alone
+
+multiply_alone()
+import numpy
+print(psutil.Process().num_threads())
+"""
+    settings = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | given
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    assert ended.stdout.split() == [str(threads)]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_explains_with_an_example_and_the_exit_codes(cli: Cli, command: str) -> None:
     answer = cli(command, "--help")
