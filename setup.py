@@ -10,6 +10,8 @@ setup(
     packages=find_packages(include=["h3_pipeline", "h3_pipeline.*"]),
     package_data={"h3_pipeline": ["**/*.sql", "**/*.yaml", "exports/maps/page/*", "py.typed"]},
     install_requires=[
+        # marks the tables in Dagster's SQLite files, as dagster brings it
+        "alembic>=1.13",
         "backports.zstd>=1.0; python_version < '3.14'",
         "boto3>=1.44",
         "botocore>=1.44",

@@ -50,4 +50,6 @@ sync=("$bin/uv" pip sync "${quiet[@]}" --compile-bytecode --require-hashes requi
   { echo "Trying again with pip" >&2 && "$bin/python" -m pip install --quiet --disable-pip-version-check \
     --require-hashes --no-deps -r requirements.lock; }
 "$bin/uv" pip install --quiet --no-deps --no-build-isolation --editable .
+# the project too, for as long as it is not changed
+"$bin/python" -m compileall -q h3_pipeline
 touch .venv/.installed

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from h3_pipeline.cli.ingest import load
-from h3_pipeline.cli.process import collect_rarely, quieten
+from h3_pipeline.cli.process import collect_rarely, multiply_alone, quieten
 from h3_pipeline.settings import Settings
 from h3_pipeline.stack import bucket_access
 from h3_pipeline.storage.bucket import Bucket
@@ -18,6 +18,7 @@ from h3_pipeline.storage.bucket import Bucket
 def main(keys: Sequence[str]) -> int:
     """Ingest uploads and print the report as JSON; 0 if all of them were loaded."""
     collect_rarely()
+    multiply_alone()
     quieten()
     settings = Settings.load()
     with bucket_access(settings) as access:

@@ -29,6 +29,7 @@ def main() -> NoReturn:
 
 def _command() -> int:
     process.collect_rarely()
+    process.multiply_alone()
     process.unwind_on_sigterm()
     return run(sys.argv[1:])
 

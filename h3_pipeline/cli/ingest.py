@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from h3_pipeline.cli import screen
+from h3_pipeline.cli.process import importing
 from h3_pipeline.cli.screen import Column, Grid, Value
 from h3_pipeline.cli.upload import plan, send
 from h3_pipeline.errors import SettingsError
@@ -46,7 +47,7 @@ def load(settings: Settings, bucket: Bucket, keys: Sequence[str]) -> "IngestRepo
     Raises:
         PipelineError: Anything but what is in the files.
     """
-    with screen.stage("Starting Dagster"):
+    with screen.stage("Starting Dagster"), importing():
         from dagster import DagsterError, DagsterInstance
 
         from h3_pipeline import ingestion

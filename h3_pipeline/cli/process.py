@@ -1,10 +1,13 @@
 """How a command's process behaves: what libraries may print, and what ends it in order."""
 
+import atexit
 import gc
 import logging
 import os
 import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -13,6 +16,8 @@ DEBUG = "H3_PIPELINE_DEBUG"
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """Python's default is 700, with which an eighth of a small run's time goes into 700 collections that find nothing."""
+
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 _WAITS = "h3_pipeline.warehouse.connect"
 """Logger that tells of a wait for the embedded warehouse where no caller can be told otherwise."""
@@ -28,8 +33,26 @@ def debugging() -> bool:
 
 
 def collect_rarely() -> None:
-    """Look for unreachable objects seldom: what a command imports is there to stay."""
+    """Look for unreachable objects seldom: what a command imports is there to stay, and goes with its process."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    # Python looks through all of them twice more when it ends
+    atexit.register(gc.freeze)
+
+
+def multiply_alone() -> None:
+    """Keep numpy from starting a thread a core, each of which spins for a while: no matrix of ours is large."""
+    os.environ.setdefault(_BLAS_THREADS, "1")
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import what is large: no collection looks at it meanwhile, nor ever after."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def quieten() -> None:

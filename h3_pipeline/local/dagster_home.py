@@ -27,7 +27,7 @@ def dagster_home(home: Path) -> Iterator[Path]:
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     text = resources.files("h3_pipeline.local").joinpath("dagster.yaml").read_text(encoding="utf-8")
-    (folder / "dagster.yaml").write_text(f"{text}\n{_event_log(folder)}", encoding="utf-8")
+    (folder / "dagster.yaml").write_text(f"{text}\n{_storages(folder)}", encoding="utf-8")
     ours = {"DAGSTER_HOME": str(folder), _BATCH_SIZE: _EVENTS_AT_ONCE}
     ours = {name: value for name, value in ours.items() if name not in os.environ}
     os.environ.update(ours)
@@ -38,11 +38,16 @@ def dagster_home(home: Path) -> Iterator[Path]:
             del os.environ[name]
 
 
-def _event_log(folder: Path) -> str:
-    """Our class for the event log, which wants to be told where Dagster's own keeps it."""
+def _storages(folder: Path) -> str:
+    """Our classes for the storages, which want to be told where Dagster's own keep them."""
     settings = {
-        "module": "h3_pipeline.ops.event_log",
-        "class": "LastingSqliteEventLog",
-        "config": {"base_dir": str(folder / "history" / "runs")},
+        "run_storage": ("run_storage", "LastingSqliteRunStorage", folder / "history"),
+        "event_log_storage": ("event_log", "LastingSqliteEventLog", folder / "history" / "runs"),
+        "schedule_storage": ("schedule_storage", "LateSqliteScheduleStorage", folder / "schedules"),
     }
-    return yaml.safe_dump({"event_log_storage": settings})
+    return yaml.safe_dump(
+        {
+            storage: {"module": f"h3_pipeline.ops.{module}", "class": name, "config": {"base_dir": str(place)}}
+            for storage, (module, name, place) in settings.items()
+        }
+    )

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from dagster import EventLogEntry
 from dagster._core.events import ASSET_EVENTS
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import SqlEventLogStorageMetadata, SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import SqliteStorageConfig
@@ -20,6 +20,8 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.event import listen
 from sqlalchemy.pool import NullPool, QueuePool
+
+from h3_pipeline.ops.dagster_tables import Tables, make_tables
 
 _ENGINES = 32
 """Databases whose statements are kept; there is one a run, and one for all of them."""
@@ -59,6 +61,10 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
         )
         listen(engine, "connect", _trust_the_operating_system)
         return engine
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        if make_tables(engine, SqlEventLogStorageMetadata) is Tables.UNCLEAR:
+            super()._initdb(engine, for_index_shard)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:

@@ -34,6 +34,53 @@ def test_the_commands_are_those_of_the_contract() -> None:
     ]
 
 
+def test_a_process_that_ends_does_not_look_through_what_it_imported() -> None:
+    code = """
+from h3_pipeline.cli.process import collect_rarely
+
+class Found:
+    def __del__(self):
+        print("found")
+
+collect_rarely()
+unreachable = Found()
+unreachable.itself = unreachable
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert ended.stdout == ""
+
+
+def test_what_is_imported_is_never_looked_through() -> None:
+    code = """
+import gc
+from h3_pipeline.cli.process import importing
+
+with importing():
+    print(gc.isenabled())
+    there_to_stay = [[]]
+print(gc.isenabled(), any(thing is there_to_stay for thing in gc.get_objects()))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert ended.stdout.split() == ["False", "True", "False"]
+
+
+@pytest.mark.parametrize(("given", "threads"), [({}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2)])
+def test_numpy_starts_no_threads_unless_told_to(given: dict[str, str], threads: int) -> None:
+    code = """
+import psutil
+from h3_pipeline.cli.process import multiply_alone
+
+multiply_alone()
+import numpy
+print(psutil.Process().num_threads())
+"""
+    settings = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | given
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    assert ended.stdout.split() == [str(threads)]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_explains_with_an_example_and_the_exit_codes(cli: Cli, command: str) -> None:
     answer = cli(command, "--help")

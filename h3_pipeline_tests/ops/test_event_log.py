@@ -1,7 +1,5 @@
 """The event log of a local home: the files of Dagster's own class, and who waits for them to change is told."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 
@@ -19,8 +17,8 @@ from dagster import (
     op,
 )
 
-from h3_pipeline.local.dagster_home import dagster_home
 from h3_pipeline.ops.event_log import LastingSqliteEventLog
+from h3_pipeline_tests.ops.instances import dagsters, ours
 
 _ASSET = AssetKey("thing")
 
@@ -45,21 +43,6 @@ def parts() -> None:
     """Made all at once."""
 
 
-@contextmanager
-def _ours(home: Path) -> Iterator[DagsterInstance]:
-    with dagster_home(home) as folder, DagsterInstance.from_config(str(folder)) as instance:
-        yield instance
-
-
-@contextmanager
-def _dagsters(home: Path) -> Iterator[DagsterInstance]:
-    folder = home / "dagster"
-    folder.mkdir(exist_ok=True)
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    with DagsterInstance.from_config(str(folder)) as instance:
-        yield instance
-
-
 @pytest.fixture(autouse=True)
 def no_home_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
@@ -69,7 +52,7 @@ def _told(instance: DagsterInstance, run_id: str) -> list[str]:
     return [entry.message for entry in instance.all_logs(run_id)]
 
 
-@pytest.mark.parametrize(("writer", "reader"), [(_ours, _dagsters), (_dagsters, _ours)])
+@pytest.mark.parametrize(("writer", "reader"), [(ours, dagsters), (dagsters, ours)])
 def test_either_class_reads_what_the_other_wrote(tmp_path: Path, writer, reader) -> None:
     with writer(tmp_path) as instance:
         run_id = things.execute_in_process(instance=instance).run_id
@@ -85,7 +68,7 @@ def test_either_class_reads_what_the_other_wrote(tmp_path: Path, writer, reader)
 
 def test_events_of_many_partitions_are_those_that_dagster_writes_one_by_one(tmp_path: Path) -> None:
     told = {}
-    for writer in (_ours, _dagsters):
+    for writer in (ours, dagsters):
         home = tmp_path / writer.__name__
         home.mkdir()
         with writer(home) as instance:
@@ -99,17 +82,17 @@ def test_events_of_many_partitions_are_those_that_dagster_writes_one_by_one(tmp_
                 )
                 assert planned is not None
                 assert planned.run_id == run_id
-    assert told[_ours] == told[_dagsters]
+    assert told[ours] == told[dagsters]
 
 
 def test_the_home_has_it(tmp_path: Path) -> None:
-    with _ours(tmp_path) as instance:
+    with ours(tmp_path) as instance:
         assert isinstance(instance.event_log_storage, LastingSqliteEventLog)
 
 
 def test_who_watches_a_run_is_told_of_its_events(tmp_path: Path) -> None:
     heard: Queue[EventLogEntry] = Queue()
-    with _ours(tmp_path) as instance:
+    with ours(tmp_path) as instance:
         run = instance.create_run_for_job(things)
         instance.watch_event_logs(run.run_id, None, lambda entry, _cursor: heard.put(entry))
         instance.report_engine_event("something happened", run)
