@@ -32,6 +32,8 @@ _HOURS = (3, 2, 1, 1, 2, 4, 8, 14, 17, 12, 9, 9, 10, 10, 10, 11, 13, 18, 19, 15,
 _SETTINGS = {
     "max_bytes_before_external_group_by": 300_000_000,
     "max_bytes_before_external_sort": 300_000_000,
+    # the arrays of slots are looked into row by row, as if each row had its own
+    "max_block_size": 8_192,
     "max_insert_block_size": 262_144,
     "max_partitions_per_insert_block": 0,
 }
