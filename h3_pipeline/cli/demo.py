@@ -90,7 +90,7 @@ def _show_busiest(warehouse: Warehouse, resolution: int) -> None:
         # not the view: it has no local time
         f"""
         SELECT h3ToString(cell), region, sum(departed) AS departures, sum(arrived) AS arrivals,
-               argMax(local_hour, departed + arrived)
+               argMax(local_hour, (departed + arrived, -local_hour))
         FROM (
             SELECT cell, region, toHour(hour + toIntervalMinute(utc_offset_minutes)) AS local_hour,
                    sum(departures) AS departed, sum(arrivals) AS arrived
