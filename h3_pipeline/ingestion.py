@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 from dagster import (
+    AssetKey,
+    AssetRecordsFilter,
     DagsterInstance,
     DagsterRunStatus,
     Definitions,
@@ -29,12 +31,16 @@ from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.resources import pipeline_resource
 from h3_pipeline.runs import add_partitions, contiguous, range_tags
 from h3_pipeline.storage import prefixes
-from h3_pipeline.storage.bucket import Bucket
+from h3_pipeline.storage.bucket import Bucket, at_once
 
 logger = logging.getLogger(__name__)
 
 PROCESS_TAG = "h3_pipeline/process"
 """Names the process that executes a run, so that the next command knows whether it still lives."""
+
+
+_TRIES = 3
+"""How often a step may be tried in a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,8 @@ def ingest(
     """
     began = time.monotonic()
     end_runs_of_dead_processes(instance)
-    for key in keys:
-        stored = bucket.head(prefixes.upload_object(key))
+    found = at_once(bucket.head, map(prefixes.upload_object, keys))
+    for key, stored in zip(keys, found, strict=True):
         if stored is None:
             raise StorageError(f"{bucket} has no object {prefixes.upload_object(key)}; upload it first")
         instance.report_runless_asset_event(observed(key, stored))
@@ -99,9 +105,11 @@ def ingest(
     for batch in contiguous(partitions, known):
         result = _execute(batch, instance)
         run_id = result.run_id
-        _raise_unless_refused(result, bucket, batch)
-        seconds |= _load_seconds(result)
-    outcomes = [outcome(bucket, key, seconds.get(prefixes.partition_key(key), 0.0)) for key in keys]
+        loaded = _load_seconds(instance, run_id, batch)
+        if not result.success:
+            _raise_unless_refused(result, bucket, [partition for partition in batch if partition not in loaded])
+        seconds |= loaded
+    outcomes = at_once(lambda key: outcome(bucket, key, seconds.get(prefixes.partition_key(key), 0.0)), keys)
     return IngestReport(outcomes, run_id, round(time.monotonic() - began, 3))
 
 
@@ -167,12 +175,9 @@ def _execute(partitions: Sequence[str], instance: DagsterInstance) -> ExecuteInP
     )
 
 
-def _raise_unless_refused(result: ExecuteInProcessResult, bucket: Bucket, partitions: Sequence[str]) -> None:
+def _raise_unless_refused(result: ExecuteInProcessResult, bucket: Bucket, not_loaded: Sequence[str]) -> None:
     """A run fails when an upload is refused; any other failure is the command's."""
-    if result.success:
-        return
-    loaded = set(_load_seconds(result))
-    keys = [prefixes.key_of_partition(partition) for partition in partitions if partition not in loaded]
+    keys = [prefixes.key_of_partition(partition) for partition in not_loaded]
     if keys and all(bucket.head(prefixes.refusal_object(key)) is not None for key in keys):
         return
     raise PipelineError(_cause(result))
@@ -189,13 +194,16 @@ def _cause(result: ExecuteInProcessResult) -> str:
     return f"run {result.run_id} failed; `h3-pipeline dev` shows its log"
 
 
-def _load_seconds(result: ExecuteInProcessResult) -> dict[str, float]:
-    """Seconds that loading took, by partition, for those that were loaded."""
+def _load_seconds(instance: DagsterInstance, run_id: str, partitions: Sequence[str]) -> dict[str, float]:
+    """Seconds that loading took in a run, by partition, for those that were loaded."""
+    of_partitions = AssetRecordsFilter(asset_key=AssetKey(TRIPS), asset_partitions=list(partitions))
+    # the newest come first: those of this run, which may have tried more than once
+    records = instance.fetch_materializations(of_partitions, limit=_TRIES * len(partitions)).records
     seconds = {}
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key and event.asset_key.to_user_string() == TRIPS:
-            value: Any = event.step_materialization_data.materialization.metadata["seconds"].value
-            seconds[str(event.partition)] = float(value)
+    for record in records:
+        if record.run_id == run_id and record.asset_materialization and record.partition_key:
+            value: Any = record.asset_materialization.metadata["seconds"].value
+            seconds[record.partition_key] = float(value)
     return seconds
 
 

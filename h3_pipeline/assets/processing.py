@@ -7,6 +7,7 @@ not, is; the next step hangs on it. The refused uploads fail the run in its last
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,8 +30,8 @@ from dagster import (
 )
 
 from h3_pipeline.assets.metadata import TRIPS_SCHEMA, processed_metadata
+from h3_pipeline.assets.reporting import report
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG, RAW_UPLOADS
-from h3_pipeline.batching import batched
 from h3_pipeline.clickhouse.client import QueryError
 from h3_pipeline.errors import UploadRefused
 from h3_pipeline.ops import measured
@@ -39,9 +40,9 @@ from h3_pipeline.partitions import uploads_partitions
 from h3_pipeline.processing.process import process_upload, write_refusal
 from h3_pipeline.processing.results import ProcessedUpload
 from h3_pipeline.processing.task import ProcessingTask
-from h3_pipeline.processing.together import process_together
+from h3_pipeline.processing.together import process_together, side_by_side
 from h3_pipeline.resources import PipelineResource
-from h3_pipeline.storage.prefixes import key_of_partition
+from h3_pipeline.storage.prefixes import key_of_partition, partition_key
 from h3_pipeline.telemetry.context import doing
 from h3_pipeline.telemetry.stages import StageClock
 from h3_pipeline.telemetry.tracing import span
@@ -52,9 +53,6 @@ logger = logging.getLogger(__name__)
 
 PROCESSED_TRIPS = "processed_trips"
 UPLOAD_MANIFESTS = "upload_manifests"
-
-REPORTED_TOGETHER = 200
-"""Uploads that are processed before Dagster is told of them."""
 
 
 @multi_asset(
@@ -118,25 +116,29 @@ def process_uploads(
         task = ProcessingTask(
             bucket, engine, catalog, settings.h3_resolution, settings.h3_max_reject_ratio, handed_over_to
         )
-        for partitions in batched(context.partition_keys, REPORTED_TOGETHER):
-            together = _process_together(partitions, task)
-            for partition in partitions:
-                processed = together.get(key_of_partition(partition)) or _process_one(context, partition, task)
-                if processed:
-                    accepted.append(processed)
-                    measured.upload_processed(processed.manifest)
-                    _report(context, partition, processed)
+        for processed in _process(context, task):
+            accepted += processed
+            _report(context, processed)
     yield MaterializeResult(asset_key=UPLOAD_MANIFESTS)
     yield _check_conservation(accepted)
     yield _check_cells(accepted, settings.h3_resolution)
     yield _check_reject_ratio(accepted, len(context.partition_keys), settings.h3_max_reject_ratio)
 
 
-def _process_together(partitions: Sequence[str], task: ProcessingTask) -> dict[str, ProcessedUpload]:
-    """Process what can be processed together; by key."""
-    if len(partitions) == 1:
-        return {}
-    keys = [key_of_partition(partition) for partition in partitions]
+def _process(context: AssetExecutionContext, task: ProcessingTask) -> Iterator[Sequence[ProcessedUpload]]:
+    """Process the uploads of a run, first what goes together; gives those that are accepted, as they are done."""
+    keys = [key_of_partition(partition) for partition in context.partition_keys]
+    done: set[str] = set()
+    if len(keys) > 1:
+        for processed in side_by_side(keys, task, _process_together):
+            done |= processed.keys()
+            yield list(processed.values())
+    for key in keys:
+        if key not in done and (processed := _process_one(context, key, task)):
+            yield [processed]
+
+
+def _process_together(keys: Sequence[str], task: ProcessingTask) -> dict[str, ProcessedUpload]:
     clock = StageClock(logger.debug)
     with doing(upload=named(keys)), span("process uploads"):
         processed = process_together(keys, task, on_stage=clock)
@@ -144,9 +146,8 @@ def _process_together(partitions: Sequence[str], task: ProcessingTask) -> dict[s
     return processed
 
 
-def _process_one(context: AssetExecutionContext, partition: str, task: ProcessingTask) -> ProcessedUpload | None:
+def _process_one(context: AssetExecutionContext, key: str, task: ProcessingTask) -> ProcessedUpload | None:
     """Process an upload on its own; None if it was refused, which is reported."""
-    key = key_of_partition(partition)
     clock = StageClock(logger.debug)
     try:
         with doing(upload=key), span("process upload"):
@@ -159,41 +160,50 @@ def _process_one(context: AssetExecutionContext, partition: str, task: Processin
         context.add_asset_metadata(
             {"verdict": "refused", "code": refusal.code, "error": str(refusal)},
             asset_key=UPLOAD_MANIFESTS,
-            partition_key=partition,
+            partition_key=partition_key(key),
         )
         return None
     clock.stop()
     return processed
 
 
-def _report(context: AssetExecutionContext, partition: str, processed: ProcessedUpload) -> None:
-    manifest = processed.manifest
+def _report(context: AssetExecutionContext, uploads: Sequence[ProcessedUpload]) -> None:
+    if not uploads:
+        return
+    manifests = [processed.manifest for processed in uploads]
+    rejected = sum((Counter(manifest.rejected) for manifest in manifests), Counter())
     context.log.info(
         "%s: %s rows in, %s loaded, %s rejected %s",
-        manifest.upload,
-        f"{manifest.rows_in:,}",
-        f"{manifest.rows_loaded:,}",
-        f"{manifest.rows_rejected:,}",
-        dict(manifest.rejected) or "",
+        named([manifest.upload for manifest in manifests]),
+        f"{sum(manifest.rows_in for manifest in manifests):,}",
+        f"{sum(manifest.rows_loaded for manifest in manifests):,}",
+        f"{rejected.total():,}",
+        dict(rejected) or "",
     )
-    context.add_asset_metadata(
-        {
-            "verdict": "accepted",
-            "rows in": manifest.rows_in,
-            "rows loaded": manifest.rows_loaded,
-            "rows rejected": manifest.rows_rejected,
-            "manifest": MetadataValue.json(manifest.to_json()),
-        },
-        asset_key=UPLOAD_MANIFESTS,
-        partition_key=partition,
-    )
-    context.log_event(
-        AssetMaterialization(
-            asset_key=AssetKey(PROCESSED_TRIPS),
-            partition=partition,
-            metadata=processed_metadata(manifest, processed.sample),
-            tags={DATA_VERSION_TAG: manifest.upload_etag},
+    for manifest in manifests:
+        measured.upload_processed(manifest)
+        context.add_asset_metadata(
+            {
+                "verdict": "accepted",
+                "rows in": manifest.rows_in,
+                "rows loaded": manifest.rows_loaded,
+                "rows rejected": manifest.rows_rejected,
+                "manifest": MetadataValue.json(manifest.to_json()),
+            },
+            asset_key=UPLOAD_MANIFESTS,
+            partition_key=partition_key(manifest.upload),
         )
+    report(
+        context,
+        [
+            AssetMaterialization(
+                asset_key=AssetKey(PROCESSED_TRIPS),
+                partition=partition_key(processed.manifest.upload),
+                metadata=processed_metadata(processed.manifest, processed.sample),
+                tags={DATA_VERSION_TAG: processed.manifest.upload_etag},
+            )
+            for processed in uploads
+        ],
     )
 
 

@@ -29,6 +29,7 @@ from dagster import (
 from h3_pipeline.assets.metadata import TRIPS_SCHEMA, Metadata, loaded_metadata
 from h3_pipeline.assets.pictures import departures_picture
 from h3_pipeline.assets.processing import UPLOAD_MANIFESTS
+from h3_pipeline.assets.reporting import report
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG
 from h3_pipeline.ops import measured
 from h3_pipeline.ops.observed import observed_step
@@ -36,7 +37,7 @@ from h3_pipeline.partitions import uploads_partitions
 from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.resources import PipelineResource
 from h3_pipeline.storage import prefixes
-from h3_pipeline.storage.bucket import Bucket
+from h3_pipeline.storage.bucket import Bucket, at_once
 from h3_pipeline.telemetry.context import doing
 from h3_pipeline.telemetry.stages import StageClock
 from h3_pipeline.telemetry.tracing import span
@@ -164,11 +165,13 @@ def _load(
             context.log.info("loaded %s: %s rows", names, f"{sum(manifest.rows_loaded for manifest in batch):,}")
         clock.stop()
         done.recounts += together[batch[0].upload].recounts
+        materializations: list[AssetMaterialization] = []
         for manifest in batch:
             measured.upload_loaded(manifest, bucket)
             picture = _picture(context, warehouse, manifest.upload, together) if len(done.loaded) < PICTURES else {}
             here[manifest.upload] = done.loaded[manifest.upload] = together[manifest.upload]
-            _report(context, manifest, together[manifest.upload], picture)
+            materializations += _materializations(manifest, together[manifest.upload], picture)
+        report(context, materializations)
     done.differing |= warehouse.differing_rows(here)
     return {key: refusal["error"] for key, refusal in refusals.items()}
 
@@ -180,12 +183,13 @@ def _verdicts(
     retracted = _not_for_the_sensor(context, warehouse)
     manifests: list[Manifest] = []
     refusals: dict[str, dict[str, Any]] = {}
-    for key in keys:
-        refusal = bucket.read_json(prefixes.refusal_object(key))
+    of_refusals = at_once(bucket.read_json, map(prefixes.refusal_object, keys))
+    of_manifests = at_once(bucket.read_json, map(prefixes.manifest_object, keys))
+    for key, refusal, document in zip(keys, of_refusals, of_manifests, strict=True):
         if refusal is not None:
             refusals[key] = refusal
             continue
-        manifest = _manifest(bucket, key)
+        manifest = _manifest(key, document)
         if retracted.get(key) == manifest.upload_etag:
             context.log.warning(
                 "%s was retracted in this version, so the sensor does not load it; `h3-pipeline ingest` does", key
@@ -202,8 +206,7 @@ def _not_for_the_sensor(context: AssetExecutionContext, warehouse: Warehouse) ->
     return history.retracted_versions(warehouse.engine, warehouse.placement)
 
 
-def _manifest(bucket: Bucket, key: str) -> Manifest:
-    document = bucket.read_json(prefixes.manifest_object(key))
+def _manifest(key: str, document: dict[str, Any] | None) -> Manifest:
     if document is None:
         raise Failure(
             f"{key} was not processed yet: {prefixes.manifest_object(key)} is not there; materialize processed_trips",
@@ -223,16 +226,13 @@ def _picture(
         return {}
 
 
-def _report(context: AssetExecutionContext, manifest: Manifest, result: LoadedUpload, picture: Metadata) -> None:
-    partition = prefixes.partition_key(manifest.upload)
+def _materializations(manifest: Manifest, result: LoadedUpload, picture: Metadata) -> Iterator[AssetMaterialization]:
     for table in LOADED_TABLES:
-        context.log_event(
-            AssetMaterialization(
-                asset_key=AssetKey(table),
-                partition=partition,
-                metadata=loaded_metadata(table, result) | (picture if table == CELL_HOURLY else {}),
-                tags={DATA_VERSION_TAG: manifest.upload_etag},
-            )
+        yield AssetMaterialization(
+            asset_key=AssetKey(table),
+            partition=prefixes.partition_key(manifest.upload),
+            metadata=loaded_metadata(table, result) | (picture if table == CELL_HOURLY else {}),
+            tags={DATA_VERSION_TAG: manifest.upload_etag},
         )
 
 

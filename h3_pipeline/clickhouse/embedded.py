@@ -33,16 +33,29 @@ LOCK_WAIT_SECONDS = 3600.0
 _QUIET_SECONDS = 1.0
 
 
-class _EmbeddedClickHouse(ClickHouse):
+class EmbeddedClickHouse(ClickHouse):
     """The engine in this process, which sets a command's settings all at once.
 
     Its client looks every one of them up, and sets and takes them back one by one: that takes longer than most
     commands do. What is set meanwhile is the whole connection's, so it is for one thread.
+
+    Args:
+        connect: Connects a client to the engine that has settings of its own.
+        standing: The settings.
     """
 
-    def __init__(self, client: Client, standing: EngineSettings) -> None:
-        super().__init__(client, "the embedded engine", comments=False)
+    def __init__(self, connect: Callable[[EngineSettings], Client], standing: EngineSettings) -> None:
+        super().__init__(connect(standing), "the embedded engine", comments=False)
+        self._connect = connect
         self._standing = standing
+
+    def another(self, settings: EngineSettings) -> "EmbeddedClickHouse":
+        """One more connection, for another thread; to be closed before this one.
+
+        Args:
+            settings: What it has set otherwise.
+        """
+        return EmbeddedClickHouse(self._connect, {**self._standing, **settings})
 
     def command(
         self,
@@ -52,6 +65,7 @@ class _EmbeddedClickHouse(ClickHouse):
         *,
         repeatable: bool = False,
     ) -> None:
+        """As `ClickHouse.command`, its settings set at once."""
         if not settings:
             super().command(sql, parameters, repeatable=repeatable)
             return
@@ -71,7 +85,7 @@ def open_embedded(
     may_set: bool = True,
     wait_seconds: float = LOCK_WAIT_SECONDS,
     on_wait: Callable[[str], None] = logger.info,
-) -> Iterator[ClickHouse]:
+) -> Iterator[EmbeddedClickHouse]:
     """Open the engine on a folder, once no other process has it open.
 
     chDB allows one process per folder and one folder per process. The lock is the operating
@@ -117,17 +131,19 @@ def _acquire(lock: FileLock, path: Path, wait_seconds: float, on_wait: Callable[
 
 
 @contextmanager
-def _connected(path: Path, configuration_file: Path, settings: Mapping[str, int | str]) -> Iterator[ClickHouse]:
-    try:
-        client = clickhouse_connect.get_client(
-            interface="chdb",
-            path=str(path),
-            chdb_options={"config-file": str(configuration_file)},
-            settings=dict(settings),
-        )
-    except ClickHouseError as error:
-        raise WarehouseError(f"The embedded warehouse at {path} does not open: {error}") from error
-    with _EmbeddedClickHouse(client, settings) as engine:
+def _connected(path: Path, configuration_file: Path, settings: EngineSettings) -> Iterator[EmbeddedClickHouse]:
+    def connect(settings: EngineSettings) -> Client:
+        try:
+            return clickhouse_connect.get_client(
+                interface="chdb",
+                path=str(path),
+                chdb_options={"config-file": str(configuration_file)},
+                settings=dict(settings),
+            )
+        except ClickHouseError as error:
+            raise WarehouseError(f"The embedded warehouse at {path} does not open: {error}") from error
+
+    with EmbeddedClickHouse(connect, settings) as engine:
         engine.prove_h3_argument_order()
         yield engine
 

@@ -77,7 +77,7 @@ class _Shape(NamedTuple):
     zone: Literal["none", "utc", "z", "offset"] = "none"
 
 
-_ENOUGH = 1000
+_ENOUGH = 500
 """Values that tell a format. Reading one takes as long as the engine takes for a whole row."""
 
 
@@ -149,7 +149,7 @@ def _reads(shape: _Shape, other: _Shape) -> bool:
 
 
 def _places_to_read(values: Sequence[str]) -> list[int]:
-    """Places of values that are not empty: all of them where a day may be a month, else a thousand or so."""
+    """Places of values that are not empty: all of them where a day may be a month, else some hundreds."""
     there = [place for place, value in enumerate(values) if value]
     first = next(filter(None, (_read(values[place]) for place in there[:_ENOUGH])), None)
     if first is None or (first.shape.kind == "text" and not first.shape.year_first):

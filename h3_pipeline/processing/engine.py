@@ -9,8 +9,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from h3_pipeline.clickhouse.client import ClickHouse
-from h3_pipeline.clickhouse.embedded import open_embedded
+from h3_pipeline.clickhouse.embedded import EmbeddedClickHouse, open_embedded
 from h3_pipeline.storage.bucket import BucketAccess
 from h3_pipeline.storage.named_collection import named_collection_configuration
 
@@ -19,8 +18,14 @@ from h3_pipeline.storage.named_collection import named_collection_configuration
 class TaskEngine:
     """The engine, and a folder on disk beside it for what must be unpacked."""
 
-    clickhouse: ClickHouse
+    clickhouse: EmbeddedClickHouse
     scratch: Path
+
+    @contextmanager
+    def on_one_core(self) -> Iterator["TaskEngine"]:
+        """The same engine for another thread, whose statements take one core each."""
+        with self.clickhouse.another({"max_threads": 1, "max_insert_threads": 1}) as clickhouse:
+            yield TaskEngine(clickhouse, self.scratch)
 
 
 @contextmanager
@@ -38,7 +43,7 @@ def open_task_engine(home: Path, access: BucketAccess) -> Iterator[TaskEngine]:
 
 
 @contextmanager
-def open_engine_in(folder: Path, access: BucketAccess) -> Iterator[ClickHouse]:
+def open_engine_in(folder: Path, access: BucketAccess) -> Iterator[EmbeddedClickHouse]:
     """Open the engine of a task whose folder is there already."""
     with open_embedded(folder / "engine", configuration=named_collection_configuration(access)) as clickhouse:
         yield clickhouse

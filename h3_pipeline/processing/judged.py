@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.clickhouse.short_lived import NEVER_MERGED
@@ -83,7 +84,7 @@ class JudgedRecords:
 
     def __init__(self, engine: ClickHouse) -> None:
         self._engine = engine
-        self.table = f"{identifier(SCRATCH_DATABASE)}.judged"
+        self.table = f"{identifier(SCRATCH_DATABASE)}.judged_{uuid4().hex}"
 
     def judge(
         self, upload: UploadDescription, source: str, resolution: int, reading: Reading, upload_number: str = "0"
@@ -208,7 +209,7 @@ class JudgedRecords:
             "upload": _by_upload({each.judgement.upload_number: each.upload for each in uploads}),
             "upload_etag": _by_upload({each.judgement.upload_number: each.upload_etag for each in uploads}),
         }
-        columns = ", ".join(f"{expressions.get(name, name)} AS {name}" for name in HANDED_OVER_COLUMNS)
+        columns = ", ".join(expressions.get(name, name) for name in HANDED_OVER_COLUMNS)
         select = self._numbered(columns, _LOADED, [each.judgement for each in uploads], in_order=False)
         target = to_be_handed_over({each.upload: each.file for each in uploads})
         self._engine.command(f"INSERT INTO FUNCTION {target} {select}")
@@ -218,8 +219,8 @@ class JudgedRecords:
         order = " ORDER BY upload_number, record" if in_order else ""
         uploads = _of(judgements)
         if not any(judgement.blank_lines_inside for judgement in judgements):
-            numbered = f"(SELECT *, record + 1 AS row_number FROM {self.table} WHERE {uploads})"
-            return f"SELECT {columns} FROM {numbered} WHERE {condition}{order}"
+            numbered = "WITH record + 1 AS row_number"
+            return f"{numbered} SELECT {columns} FROM {self.table} WHERE {uploads} AND {condition}{order}"
         # A blank line is no record: each one before a record lowers its number by one.
         return f"""
             SELECT {columns} FROM (

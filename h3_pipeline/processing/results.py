@@ -19,7 +19,7 @@ from h3_pipeline.storage.bucket import StoredObject
 from h3_pipeline.storage.named_collection import S3_SETTINGS, s3_table
 from h3_pipeline.trips.upload import UploadDescription
 
-SAMPLE_ROWS = 200
+SAMPLE_ROWS = 100
 """Loaded rows kept for previews and for the check against h3-py."""
 
 _WRITE_SETTINGS = {

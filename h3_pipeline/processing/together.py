@@ -39,6 +39,9 @@ MOST_UPLOADS = 40
 MOST_BYTES = 64 * 1024**2
 """Judged at once: what is done again if the task is killed."""
 
+THREADS = 2
+"""Batches at once; two of them take no more memory than a large upload does."""
+
 
 def process_together(
     keys: Sequence[str], task: ProcessingTask, *, on_stage: Callable[[str], None] = logger.debug
@@ -53,17 +56,43 @@ def process_together(
     Returns:
         What was processed, by key. The others are still to be processed, each on its own.
     """
+    on_stage("describe")
     processed: dict[str, ProcessedUpload] = {}
-    # while the engine works on some, the next ones are looked at: that is work for Python
-    with ThreadPoolExecutor(1) as looking_ahead:
-        looked_at = [looking_ahead.submit(copy_context().run, _described, key, task) for key in keys]
-        for some in batched(looked_at, MOST_UPLOADS):
-            on_stage("describe")
-            for alike in _alike([described for each in some if (described := each.result())]):
-                for group in bounded(alike, lambda each: each.stored.size, most=MOST_UPLOADS, most_size=MOST_BYTES):
-                    if len(group) > 1:
-                        processed |= _process(group, task, on_stage)
+    for alike in _alike([described for key in keys if (described := _described(key, task))]):
+        for group in bounded(alike, lambda each: each.stored.size, most=MOST_UPLOADS, most_size=MOST_BYTES):
+            if len(group) > 1:
+                processed |= _process(group, task, on_stage)
     return processed
+
+
+def side_by_side(
+    keys: Sequence[str],
+    task: ProcessingTask,
+    process: Callable[[Sequence[str], ProcessingTask], dict[str, ProcessedUpload]],
+) -> Iterator[dict[str, ProcessedUpload]]:
+    """Process batches of uploads in threads: of small ones, most of the work is in one thread at a time.
+
+    Args:
+        keys: Keys below ``uploads/``.
+        task: What they are processed with.
+        process: Processes a batch with a task of its own; `process_together`.
+
+    Returns:
+        What was processed of each batch, in order.
+    """
+
+    def work(batch: Sequence[str]) -> dict[str, ProcessedUpload]:
+        with task.engine.on_one_core() as engine:
+            return process(batch, replace(task, engine=engine))
+
+    size = min(MOST_UPLOADS, -(-len(keys) // THREADS))
+    with ThreadPoolExecutor(THREADS) as threads:
+        begun = [threads.submit(copy_context().run, work, batch) for batch in batched(keys, size)]
+        try:
+            for processed in begun:
+                yield processed.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def _described(key: str, task: ProcessingTask) -> DescribedUpload | None:

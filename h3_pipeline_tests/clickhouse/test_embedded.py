@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,19 @@ def test_a_commands_settings_are_its_own(tmp_path: Path) -> None:
             engine.command("INSERT INTO default.nowhere SELECT 1", settings={"max_block_size": 1234, standing: 5})
         assert _values(engine, *names) == before
     assert before[standing] == "0"
+
+
+def test_another_connection_has_settings_of_its_own(tmp_path: Path) -> None:
+    threads = "SELECT value FROM system.settings WHERE name = 'max_threads'"
+    with open_embedded(tmp_path / "data") as engine:
+        before = engine.value(threads)
+        engine.command("CREATE TABLE default.numbers (n UInt64) ENGINE = MergeTree ORDER BY n")
+        with engine.another({"max_threads": 1}) as other, ThreadPoolExecutor(2) as pool:
+            insert = "INSERT INTO default.numbers SELECT number FROM numbers(300000)"
+            begun = [pool.submit(one.command, insert) for one in (engine, other)]
+            assert [each.result(timeout=60) for each in begun] == [None, None]
+            assert other.value(threads) == "1"
+            other.command("SELECT 1", settings={"max_threads": 3})
+            assert other.value(threads) == "1"
+        assert engine.value(threads) == before
+        assert engine.value("SELECT count() FROM default.numbers") == 600_000

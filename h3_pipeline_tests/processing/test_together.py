@@ -1,7 +1,7 @@
 """Uploads processed together: the same results as one by one, and whoever does not fit in is left to go alone."""
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from h3_pipeline.errors import UploadRefused
+from h3_pipeline.errors import StorageError, UploadRefused
 from h3_pipeline.processing import together
 from h3_pipeline.processing.engine import TaskEngine
 from h3_pipeline.processing.handover import Handovers
+from h3_pipeline.processing.judged import SCRATCH_DATABASE
 from h3_pipeline.processing.process import process_upload
 from h3_pipeline.processing.results import ProcessedUpload
 from h3_pipeline.processing.task import ProcessingTask
-from h3_pipeline.processing.together import process_together
+from h3_pipeline.processing.together import process_together, side_by_side
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline_tests.reliability.programs import trips_csv
@@ -150,3 +151,36 @@ def test_where_a_statement_fails_all_are_left(processing: ProcessingTask) -> Non
     with pytest.raises(UploadRefused, match="There is no object"):
         process_upload("2nd.csv", processing)
     assert process_upload("1st.csv", processing).manifest.rows_loaded == 30
+
+
+def test_batches_go_side_by_side(processing: ProcessingTask) -> None:
+    keys = put_all(
+        processing.bucket, {f"side {number}.csv": trips_csv({"2024-01": 20 + number}) for number in range(9)}
+    )
+    batches: list[Sequence[str]] = []
+
+    def process(batch: Sequence[str], task: ProcessingTask) -> dict[str, ProcessedUpload]:
+        assert task.engine.clickhouse is not processing.engine.clickhouse
+        batches.append(batch)
+        return process_together(batch, task)
+
+    found = {key: upload for processed in side_by_side(keys, processing, process) for key, upload in processed.items()}
+    assert list(found) == keys
+    assert sorted(map(len, batches)) == [4, 5]
+    for key in (keys[0], keys[-1]):
+        assert written(processing, found[key]) == written(processing, process_upload(key, processing))
+    scratch = "SELECT name FROM system.tables WHERE database = {database:String}"
+    assert processing.engine.clickhouse.rows(scratch, {"database": SCRATCH_DATABASE}) == []
+
+
+def test_what_fails_in_a_batch_fails_the_caller(processing: ProcessingTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "MOST_UPLOADS", 1)
+    begun = []
+
+    def process(batch: Sequence[str], task: ProcessingTask) -> dict[str, ProcessedUpload]:
+        begun.append(batch)
+        raise StorageError("the bucket is gone")
+
+    with pytest.raises(StorageError, match="the bucket is gone"):
+        list(side_by_side([str(number) for number in range(200)], processing, process))
+    assert len(begun) < 200
