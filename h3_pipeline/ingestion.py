@@ -22,7 +22,7 @@ from dagster import (
 
 from h3_pipeline.assets.processing import process_uploads
 from h3_pipeline.assets.uploads import observed, raw_uploads
-from h3_pipeline.assets.warehouse import TRIPS, load_uploads
+from h3_pipeline.assets.warehouse import MAX_RETRIES, TRIPS, load_uploads
 from h3_pipeline.checks import WHOLE_WAREHOUSE_CHECKS
 from h3_pipeline.errors import PipelineError, StorageError
 from h3_pipeline.jobs import ingest_uploads
@@ -37,10 +37,6 @@ logger = logging.getLogger(__name__)
 
 PROCESS_TAG = "h3_pipeline/process"
 """Names the process that executes a run, so that the next command knows whether it still lives."""
-
-
-_TRIES = 3
-"""How often a step may be tried in a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +194,7 @@ def _load_seconds(instance: DagsterInstance, run_id: str, partitions: Sequence[s
     """Seconds that loading took in a run, by partition, for those that were loaded."""
     of_partitions = AssetRecordsFilter(asset_key=AssetKey(TRIPS), asset_partitions=list(partitions))
     # the newest come first: those of this run, which may have tried more than once
-    records = instance.fetch_materializations(of_partitions, limit=_TRIES * len(partitions)).records
+    records = instance.fetch_materializations(of_partitions, limit=(1 + MAX_RETRIES) * len(partitions)).records
     seconds = {}
     for record in records:
         if record.run_id == run_id and record.asset_materialization and record.partition_key:

@@ -9,7 +9,7 @@ from typing import Any
 
 from clickhouse_connect.driver.binding import format_query_value, quote_identifier
 
-__all__ = ["assignments", "identifier", "literal", "settings_clause"]
+__all__ = ["assignments", "identifier", "literal", "mapped", "settings_clause"]
 
 
 def literal(value: str | int | float | None) -> str:
@@ -25,6 +25,18 @@ def identifier(name: str) -> str:
 def settings_clause(settings: Mapping[str, Any]) -> str:
     """``SETTINGS a = 1, b = 'x'``, or nothing for no settings."""
     return f"SETTINGS {assignments(settings)}" if settings else ""
+
+
+def mapped(expression: str, values: Mapping[Any, Any], otherwise: str | int) -> str:
+    """SQL for what belongs to the value of an expression.
+
+    Args:
+        expression: SQL of the value.
+        values: What belongs to each value.
+        otherwise: What belongs to any other.
+    """
+    known, belonging = (", ".join(map(literal, each)) for each in (values, values.values()))
+    return f"transform({expression}, [{known}], [{belonging}], {literal(otherwise)})"
 
 
 def assignments(settings: Mapping[str, Any]) -> str:

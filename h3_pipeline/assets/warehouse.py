@@ -51,6 +51,9 @@ logger = logging.getLogger(__name__)
 POOL = "warehouse"
 """Dagster pool with one slot: one run at a time publishes."""
 
+MAX_RETRIES = 2
+"""Of loading, within a run."""
+
 PICTURES = 20
 """Uploads of a run whose departures are drawn; a picture costs as much as loading a small upload does."""
 
@@ -109,7 +112,7 @@ SENSOR_TAG = "dagster/sensor_name"
     partitions_def=uploads_partitions,
     backfill_policy=BackfillPolicy.single_run(),
     pool=POOL,
-    retry_policy=RetryPolicy(max_retries=2, delay=2, backoff=Backoff.EXPONENTIAL),
+    retry_policy=RetryPolicy(max_retries=MAX_RETRIES, delay=2, backoff=Backoff.EXPONENTIAL),
 )
 @observed_step
 def load_uploads(context: AssetExecutionContext, pipeline: PipelineResource) -> Iterator[AssetCheckResult]:
@@ -182,13 +185,11 @@ def _verdicts(
     """Manifests of the uploads to load, and the refusals of the others, by upload."""
     retracted = _not_for_the_sensor(context, warehouse)
     manifests: list[Manifest] = []
-    refusals: dict[str, dict[str, Any]] = {}
-    of_refusals = at_once(bucket.read_json, map(prefixes.refusal_object, keys))
-    of_manifests = at_once(bucket.read_json, map(prefixes.manifest_object, keys))
-    for key, refusal, document in zip(keys, of_refusals, of_manifests, strict=True):
-        if refusal is not None:
-            refusals[key] = refusal
-            continue
+    notes = at_once(bucket.read_json, map(prefixes.refusal_object, keys))
+    refusals = {key: note for key, note in zip(keys, notes, strict=True) if note is not None}
+    accepted = [key for key in keys if key not in refusals]
+    documents = at_once(bucket.read_json, map(prefixes.manifest_object, accepted))
+    for key, document in zip(accepted, documents, strict=True):
         manifest = _manifest(key, document)
         if retracted.get(key) == manifest.upload_etag:
             context.log.warning(

@@ -57,7 +57,7 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
         engine = create_engine(
             self.conn_string_for_shard(shard),
             poolclass=pool,
-            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
         )
         listen(engine, "connect", _trust_the_operating_system)
         return engine

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from h3_pipeline.processing.manifest import Manifest
-from h3_pipeline.sql import literal
+from h3_pipeline.sql import literal, mapped
 from h3_pipeline.trips.columns import TRIP_COLUMNS
 
 HANDED_OVER_COLUMNS: tuple[str, ...] = tuple(column.name for column in TRIP_COLUMNS)
@@ -72,7 +72,6 @@ def to_be_handed_over(files: Mapping[str, Path]) -> str:
     file = next(iter(files.values()))
     if len(files) == 1:
         return handed_over([file])
-    keys = ", ".join(map(literal, files))
-    stems = ", ".join(literal(each.stem) for each in files.values())
     anywhere = handed_over([file.with_stem("{_partition_id}")])
-    return f"{anywhere} PARTITION BY transform(upload, [{keys}], [{stems}])"
+    stems = {upload: each.stem for upload, each in files.items()}
+    return f"{anywhere} PARTITION BY {mapped('upload', stems, otherwise='')}"

@@ -12,7 +12,7 @@ from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.clickhouse.short_lived import NEVER_MERGED
 from h3_pipeline.processing.handover import HANDED_OVER_COLUMNS, to_be_handed_over
 from h3_pipeline.processing.manifest import Counts
-from h3_pipeline.sql import identifier, literal
+from h3_pipeline.sql import identifier, literal, mapped
 from h3_pipeline.storage.named_collection import S3_SETTINGS
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS
 from h3_pipeline.trips.rules import REASON_CODES, WARNINGS
@@ -243,8 +243,7 @@ def _by_upload(values: Mapping[int, str | int]) -> str:
     first, *others = values.values()
     if not others:
         return literal(first)
-    numbers, listed = (", ".join(map(literal, each)) for each in (values, values.values()))
-    return f"transform(upload_number, [{numbers}], [{listed}], {literal(first)})"
+    return mapped("upload_number", values, otherwise=first)
 
 
 _LOADED = "NOT blank AND reason = ''"

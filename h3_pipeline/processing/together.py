@@ -1,6 +1,6 @@
 """Process small uploads together: those that are read in the same way are judged in one statement.
 
-Planning the statement that judges an upload takes as long as judging some ten thousand rows. Only what goes
+Planning the statement that judges an upload takes as long as judging some 25,000 rows. Only what goes
 well goes together. An upload that is to be refused, that needs the parser, or that was changed meanwhile is left
 to `process_upload`, and so are all where a statement fails: there each is told what is wrong with it alone.
 """
@@ -27,7 +27,7 @@ from h3_pipeline.processing.results import (
 )
 from h3_pipeline.processing.source import check_packed, in_bucket, reads_from_bucket
 from h3_pipeline.processing.task import DescribedUpload, ProcessingTask, describe, find, is_changed
-from h3_pipeline.sql import literal
+from h3_pipeline.sql import mapped
 from h3_pipeline.trips.select import Reading
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ MOST_BYTES = 64 * 1024**2
 """Judged at once: what is done again if the task is killed."""
 
 THREADS = 2
-"""Batches at once; two of them take no more memory than a large upload does."""
+"""Batches at once; two of them take about the memory that a large upload does."""
 
 
 def process_together(
@@ -161,9 +161,8 @@ def _judge(
     upload = uploads[0].upload
     reading = Reading.FIELDS if upload.quoted else Reading.LINES
     source = in_bucket(upload, [described.stored for described in uploads]).of(reading)
-    paths = ", ".join(literal(f"{task.bucket.access.name}/{described.stored.key}") for described in uploads)
-    numbers = ", ".join(str(number) for number in range(1, len(uploads) + 1))
-    records.judge(upload, source, task.resolution, reading, f"transform(_path, [{paths}], [{numbers}], 0)")
+    numbers = {f"{task.bucket.access.name}/{each.stored.key}": number for number, each in enumerate(uploads, 1)}
+    records.judge(upload, source, task.resolution, reading, mapped("_path", numbers, otherwise=0))
     judgements = records.scan_all()
     if 0 in judgements:  # records of nobody, so that somebody lacks them
         return []
