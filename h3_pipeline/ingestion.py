@@ -21,6 +21,7 @@ from dagster import (
 )
 
 from h3_pipeline.assets.processing import process_uploads
+from h3_pipeline.assets.reporting import report_without_run
 from h3_pipeline.assets.uploads import observed, raw_uploads
 from h3_pipeline.assets.warehouse import MAX_RETRIES, TRIPS, load_uploads
 from h3_pipeline.checks import WHOLE_WAREHOUSE_CHECKS
@@ -89,11 +90,12 @@ def ingest(
     """
     began = time.monotonic()
     end_runs_of_dead_processes(instance)
-    found = at_once(bucket.head, map(prefixes.upload_object, keys))
-    for key, stored in zip(keys, found, strict=True):
-        if stored is None:
-            raise StorageError(f"{bucket} has no object {prefixes.upload_object(key)}; upload it first")
-        instance.report_runless_asset_event(observed(key, stored))
+    objects = {key: prefixes.upload_object(key) for key in keys}
+    found = bucket.head_all(objects.values())
+    for name in objects.values():
+        if name not in found:
+            raise StorageError(f"{bucket} has no object {name}; upload it first")
+    report_without_run(instance, [observed(key, found[name]) for key, name in objects.items()])
     partitions = [prefixes.partition_key(key) for key in keys]
     known = add_partitions(instance, partitions)
     run_id = None
@@ -105,13 +107,19 @@ def ingest(
         if not result.success:
             _raise_unless_refused(result, bucket, [partition for partition in batch if partition not in loaded])
         seconds |= loaded
-    outcomes = at_once(lambda key: outcome(bucket, key, seconds.get(prefixes.partition_key(key), 0.0)), keys)
+    outcomes = at_once(lambda key: outcome(bucket, key, seconds.get(prefixes.partition_key(key))), keys)
     return IngestReport(outcomes, run_id, round(time.monotonic() - began, 3))
 
 
-def outcome(bucket: Bucket, key: str, load_seconds: float = 0.0) -> UploadOutcome:
-    """What became of one upload, from what processing left in the bucket."""
-    refusal = bucket.read_json(prefixes.refusal_object(key))
+def outcome(bucket: Bucket, key: str, load_seconds: float | None = None) -> UploadOutcome:
+    """What became of one upload, from what processing left in the bucket.
+
+    Args:
+        bucket: The bucket.
+        key: Key below ``uploads/``.
+        load_seconds: How long loading it took, if it is known to have been loaded.
+    """
+    refusal = bucket.read_json(prefixes.refusal_object(key)) if load_seconds is None else None
     if refusal is not None:
         rejected = dict(refusal.get("rejected", {}))
         return UploadOutcome(
@@ -136,7 +144,7 @@ def outcome(bucket: Bucket, key: str, load_seconds: float = 0.0) -> UploadOutcom
         rows_rejected=manifest.rows_rejected,
         rejected=manifest.rejected,
         warnings=manifest.warnings,
-        seconds=round(manifest.seconds + load_seconds, 3),
+        seconds=round(manifest.seconds + (load_seconds or 0.0), 3),
     )
 
 

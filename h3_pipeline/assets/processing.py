@@ -30,13 +30,14 @@ from dagster import (
 )
 
 from h3_pipeline.assets.metadata import TRIPS_SCHEMA, processed_metadata
-from h3_pipeline.assets.reporting import report
+from h3_pipeline.assets.reporting import describe_partitions, report
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG, RAW_UPLOADS
 from h3_pipeline.clickhouse.client import QueryError
 from h3_pipeline.errors import UploadRefused
 from h3_pipeline.ops import measured
 from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.partitions import uploads_partitions
+from h3_pipeline.processing.manifest import Manifest
 from h3_pipeline.processing.process import process_upload, write_refusal
 from h3_pipeline.processing.results import ProcessedUpload
 from h3_pipeline.processing.task import ProcessingTask
@@ -157,11 +158,8 @@ def _process_one(context: AssetExecutionContext, key: str, task: ProcessingTask)
         write_refusal(task.bucket, key, refusal)
         measured.upload_refused(key, refusal.code)
         context.log.warning("%s refused (%s): %s", key, refusal.code, refusal)
-        context.add_asset_metadata(
-            {"verdict": "refused", "code": refusal.code, "error": str(refusal)},
-            asset_key=UPLOAD_MANIFESTS,
-            partition_key=partition_key(key),
-        )
+        verdict = {"verdict": "refused", "code": refusal.code, "error": str(refusal)}
+        describe_partitions(context, UPLOAD_MANIFESTS, {partition_key(key): verdict})
         return None
     clock.stop()
     return processed
@@ -182,17 +180,9 @@ def _report(context: AssetExecutionContext, uploads: Sequence[ProcessedUpload]) 
     )
     for manifest in manifests:
         measured.upload_processed(manifest)
-        context.add_asset_metadata(
-            {
-                "verdict": "accepted",
-                "rows in": manifest.rows_in,
-                "rows loaded": manifest.rows_loaded,
-                "rows rejected": manifest.rows_rejected,
-                "manifest": MetadataValue.json(manifest.to_json()),
-            },
-            asset_key=UPLOAD_MANIFESTS,
-            partition_key=partition_key(manifest.upload),
-        )
+    describe_partitions(
+        context, UPLOAD_MANIFESTS, {partition_key(manifest.upload): _verdict(manifest) for manifest in manifests}
+    )
     report(
         context,
         [
@@ -205,6 +195,16 @@ def _report(context: AssetExecutionContext, uploads: Sequence[ProcessedUpload]) 
             for processed in uploads
         ],
     )
+
+
+def _verdict(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "verdict": "accepted",
+        "rows in": manifest.rows_in,
+        "rows loaded": manifest.rows_loaded,
+        "rows rejected": manifest.rows_rejected,
+        "manifest": MetadataValue.json(manifest.to_json()),
+    }
 
 
 def _check_conservation(accepted: Sequence[ProcessedUpload]) -> AssetCheckResult:

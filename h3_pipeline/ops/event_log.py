@@ -93,7 +93,7 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
                 keys = [connection.execute(insert).inserted_primary_key for insert in inserts]
                 ids = [key[0] for key in keys if key is not None]
                 self._store_asset_event_tags(connection, of_assets, ids)
-                for event, event_id in zip(of_assets, ids, strict=True):
+                for event, event_id in _last_of_each(of_assets, ids):
                     self._store_asset_event(connection, event, event_id)
 
     def dispose(self) -> None:
@@ -112,3 +112,9 @@ class LastingSqliteEventLog(SqliteEventLogStorage):
         if found:  # tables come with a new version of Dagster, and never go
             self._tables.add(table_name)
         return found
+
+
+def _last_of_each(events: Sequence[EventLogEntry], ids: Sequence[int]) -> Iterator[tuple[EventLogEntry, int]]:
+    """Of each asset, the last event of each kind: an asset's row holds that one alone."""
+    last = {(event.get_dagster_event().asset_key, event.dagster_event_type): at for at, event in enumerate(events)}
+    return ((events[at], ids[at]) for at in sorted(last.values()))

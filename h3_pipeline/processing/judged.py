@@ -22,6 +22,8 @@ from h3_pipeline.trips.upload import UploadDescription
 SCRATCH_DATABASE = "h3_pipeline_scratch"
 """Belongs to whoever has the engine open: what is found in it was left by a process that died."""
 
+REFUSED_COLUMNS = ("row_number", "reason", "raw")
+
 _INSERT_SETTINGS = {
     # one block in the making bounds the memory; larger ones gain nothing here
     "max_insert_block_size": 262_144,
@@ -162,13 +164,17 @@ class JudgedRecords:
             last_started_at=found["last_started_at"],
         )
 
-    def loaded(self, judgement: Judgement) -> str:
-        """SELECT of `PROCESSED_COLUMNS` for an upload's rows that are loaded, in the file's order."""
-        return self._numbered(", ".join(PROCESSED_COLUMNS), _LOADED, [judgement])
+    def loaded(self, judgements: Sequence[Judgement]) -> str:
+        """SELECT of `PROCESSED_COLUMNS` for rows that are loaded, in each file's order.
 
-    def refused(self, judgement: Judgement, delimiter: str) -> str:
-        """SELECT of row number, reason and text for an upload's rows that are refused, in the file's order.
+        Of several uploads, ``upload_number`` comes first.
+        """
+        return self._numbered(_with_number(", ".join(PROCESSED_COLUMNS), judgements), _LOADED, judgements)
 
+    def refused(self, judgements: Sequence[Judgement], delimiter: str) -> str:
+        """SELECT of `REFUSED_COLUMNS` for rows that are refused, in each file's order.
+
+        Of several uploads, ``upload_number`` comes first.
         The text is the line as it was written. Where the file had to be parsed it is made of the fields
         again, with quotes only where they are needed.
         """
@@ -178,7 +184,8 @@ class JudgedRecords:
         there = "arrayMap(f -> assumeNotNull(f), arrayFilter(f -> f IS NOT NULL, fields))"
         fields = f"arrayMap(field -> if({needs_quotes}, {quoted}, field), {there})"
         text = f"if(empty(fields), line, arrayStringConcat({fields}, {literal(delimiter)}))"
-        return self._numbered(f"row_number, toString(reason) AS reason, {text} AS raw", "reason != ''", [judgement])
+        columns = f"row_number, toString(reason) AS reason, {text} AS raw"
+        return self._numbered(_with_number(columns, judgements), "reason != ''", judgements)
 
     def samples(self, judgements: Sequence[Judgement], size: int) -> dict[int, list[dict[str, Any]]]:
         """A few loaded rows from all over each upload, the same ones each time, by number of the upload.
@@ -231,6 +238,10 @@ class JudgedRecords:
                 FROM {self.table} WHERE {uploads} AND blank
               ) AS blanks ON judged.upload_number = blanks.upload_number AND judged.record > blanks.record
             ) WHERE {condition}{order}"""
+
+
+def _with_number(columns: str, judgements: Sequence[Judgement]) -> str:
+    return columns if len(judgements) == 1 else f"upload_number, {columns}"
 
 
 def _of(judgements: Sequence[Judgement]) -> str:

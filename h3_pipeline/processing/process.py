@@ -16,6 +16,7 @@ from h3_pipeline.processing.judged import JudgedRecords, Judgement, judged_recor
 from h3_pipeline.processing.manifest import Counts
 from h3_pipeline.processing.results import (
     SAMPLE_ROWS,
+    JudgedUpload,
     ProcessedUpload,
     complete,
     hand_over,
@@ -23,7 +24,7 @@ from h3_pipeline.processing.results import (
     write_refused,
 )
 from h3_pipeline.processing.source import Source, readable
-from h3_pipeline.processing.task import ProcessingTask, describe, find, refuse_changed
+from h3_pipeline.processing.task import ProcessingTask, describe, refuse_changed
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
 from h3_pipeline.storage.named_collection import S3_SETTINGS
@@ -63,9 +64,8 @@ def process_upload(
     """
     began = time.monotonic()
     on_stage("describe")
-    stored = find(key, task.bucket)
-    described = describe(key, stored, task)
-    upload = described.upload
+    described = describe(key, task)
+    stored, upload = described.stored, described.upload
     engine = task.engine.clickhouse
 
     on_stage("judge")
@@ -77,14 +77,15 @@ def process_upload(
                 _refuse_unclosed_quote(engine, source, judgement)
             refuse_changed(task.bucket, stored)
             on_stage("write")
-            rejected_key = write_refused(task, records, described, judgement)
+            judged = [JudgedUpload(described, judgement)]
+            write_refused(task, records, judged)
             if judgement.counts.too_many_rejected(task.max_reject_ratio):
                 raise _too_many_rejected(judgement.counts, upload, task.max_reject_ratio)
-            written = write_loaded(task, records, described, judgement, rejected_key)
+            written = write_loaded(task, records, judged)
             if task.handovers:
                 on_stage("hand over")
-                hand_over(task.handovers, records, [written])
-            sample = records.samples([judgement], SAMPLE_ROWS)[judgement.upload_number]
+                hand_over(task.handovers, records, written)
+            samples = records.samples([judgement], SAMPLE_ROWS)
     except (UploadRefused, StorageError):
         refuse_changed(task.bucket, stored)  # a mixture of two versions may have any fault
         raise
@@ -96,7 +97,7 @@ def process_upload(
         refuse_changed(task.bucket, stored)
         raise explain(error, stored.key) from error
 
-    return complete(task, written, sample, seconds=time.monotonic() - began)
+    return complete(task, written, samples, began)[0]
 
 
 def _judge(records: JudgedRecords, upload: UploadDescription, source: Source, resolution: int) -> Judgement:

@@ -1,8 +1,9 @@
 """What uploads are processed with, and how one of them is looked at before it is read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from h3_pipeline.errors import StorageError, UploadRefused
+from h3_pipeline.errors import UploadRefused
 from h3_pipeline.feeds.catalog import FeedCatalog
 from h3_pipeline.feeds.describe import HEAD_BYTES, describe_upload
 from h3_pipeline.processing.engine import TaskEngine
@@ -46,42 +47,30 @@ class DescribedUpload:
         return self.upload.key
 
 
-def find(key: str, bucket: Bucket) -> StoredObject:
-    """The object that an upload is.
-
-    Raises:
-        UploadRefused: It is not there.
-    """
-    stored = bucket.head(prefixes.upload_object(key))
-    if stored is None:
-        raise UploadRefused("not_found", f"There is no object {prefixes.upload_object(key)} in the bucket")
-    return stored
-
-
-def describe(key: str, stored: StoredObject, task: ProcessingTask) -> DescribedUpload:
+def describe(key: str, task: ProcessingTask) -> DescribedUpload:
     """Read the beginning of an upload.
 
     Raises:
-        UploadRefused: It cannot be loaded; see `describe_upload`.
+        UploadRefused: It is not there, or cannot be loaded; see `describe_upload`.
         StorageError: The bucket failed.
     """
-    try:
-        head = task.bucket.read(stored.key, length=min(HEAD_BYTES, stored.size), etag=stored.etag)
-    except StorageError:
-        refuse_changed(task.bucket, stored)
-        raise
+    name = prefixes.upload_object(key)
+    beginning = task.bucket.beginning(name, HEAD_BYTES)
+    if beginning is None:
+        raise UploadRefused("not_found", f"There is no object {name} in the bucket")
+    stored, head = beginning
     return DescribedUpload(stored, describe_upload(key, head, task.catalog, complete=stored.size <= HEAD_BYTES))
 
 
 def refuse_changed(bucket: Bucket, stored: StoredObject) -> None:
     """Refuse an upload that is no longer the version that was read."""
-    if is_changed(bucket, stored):
+    if not unchanged(bucket, [stored]):
         raise UploadRefused(
             "changed_while_read", "The object was replaced while it was read; its new version is loaded on its own"
         )
 
 
-def is_changed(bucket: Bucket, stored: StoredObject) -> bool:
-    """Whether an object is gone, or another version is in its place."""
-    now = bucket.head(stored.key)
-    return now is None or now.etag != stored.etag
+def unchanged(bucket: Bucket, objects: Sequence[StoredObject]) -> set[str]:
+    """Keys of those objects that are still there in the same version."""
+    now = bucket.head_all(stored.key for stored in objects)
+    return {stored.key for stored in objects if stored.key in now and now[stored.key].etag == stored.etag}

@@ -19,6 +19,7 @@ from h3_pipeline.errors import StorageError, UploadRefused
 from h3_pipeline.processing.judged import JudgedRecords, Judgement, judged_records
 from h3_pipeline.processing.results import (
     SAMPLE_ROWS,
+    JudgedUpload,
     ProcessedUpload,
     complete,
     hand_over,
@@ -26,7 +27,7 @@ from h3_pipeline.processing.results import (
     write_refused,
 )
 from h3_pipeline.processing.source import check_packed, in_bucket, reads_from_bucket
-from h3_pipeline.processing.task import DescribedUpload, ProcessingTask, describe, find, is_changed
+from h3_pipeline.processing.task import DescribedUpload, ProcessingTask, describe, unchanged
 from h3_pipeline.sql import mapped
 from h3_pipeline.trips.select import Reading
 
@@ -98,12 +99,10 @@ def side_by_side(
 def _described(key: str, task: ProcessingTask) -> DescribedUpload | None:
     """An upload that may be processed with others; None for any other."""
     try:
-        stored = find(key, task.bucket)
+        described = describe(key, task)
+        stored = described.stored
         # in a list of keys, a comma stands between two
-        if stored.size > SMALL_BYTES or "," in stored.key:
-            return None
-        described = describe(key, stored, task)
-        if not reads_from_bucket(described.upload, stored):
+        if stored.size > SMALL_BYTES or "," in stored.key or not reads_from_bucket(described.upload, stored):
             return None
         check_packed(described.upload, stored, task.bucket)
     except (UploadRefused, StorageError):
@@ -130,33 +129,19 @@ def _process(
             if not judged:
                 return {}
             on_stage("write")
-            written = [
-                write_loaded(task, records, described, judgement, write_refused(task, records, described, judgement))
-                for described, judgement in judged
-            ]
+            write_refused(task, records, judged)
+            written = write_loaded(task, records, judged)
             if task.handovers:
                 on_stage("hand over")
                 hand_over(task.handovers, records, written)
-            samples = records.samples([judgement for _, judgement in judged], SAMPLE_ROWS)
-        seconds = time.monotonic() - began
-        rows = sum(judgement.counts.rows_in for _, judgement in judged)
-        return {
-            each.described.key: complete(
-                task,
-                each,
-                samples[each.judgement.upload_number],
-                seconds=seconds * each.judgement.counts.rows_in / rows,
-            )
-            for each in written
-        }
+            samples = records.samples([each.judgement for each in written], SAMPLE_ROWS)
+        return {each.manifest.upload: each for each in complete(task, written, samples, began)}
     except (QueryError, StorageError, OSError) as error:
         logger.info("%d uploads are processed one by one, since together they failed: %s", len(uploads), error)
         return {}
 
 
-def _judge(
-    uploads: Sequence[DescribedUpload], task: ProcessingTask, records: JudgedRecords
-) -> list[tuple[DescribedUpload, Judgement]]:
+def _judge(uploads: Sequence[DescribedUpload], task: ProcessingTask, records: JudgedRecords) -> list[JudgedUpload]:
     """Judge uploads; return those that can be loaded as they are."""
     upload = uploads[0].upload
     reading = Reading.FIELDS if upload.quoted else Reading.LINES
@@ -166,12 +151,13 @@ def _judge(
     judgements = records.scan_all()
     if 0 in judgements:  # records of nobody, so that somebody lacks them
         return []
+    whole = unchanged(task.bucket, [described.stored for described in uploads])
     return [
-        (described, judgement)
+        JudgedUpload(described, judgement)
         for number, described in enumerate(uploads, 1)
         if (judgement := judgements.get(number))
         and _can_be_loaded(judgement, task.max_reject_ratio)
-        and not is_changed(task.bucket, described.stored)
+        and described.stored.key in whole
     ]
 
 

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from ipaddress import ip_address
 from itertools import islice
+from os.path import commonprefix
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
@@ -25,7 +27,7 @@ from s3transfer.exceptions import RetriesExceededError
 from h3_pipeline.errors import StorageError
 
 _ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
-_DELETED_AT_ONCE = 1000  # what S3 takes
+_PAGE = 1000  # what S3 lists, and deletes, at once
 _REQUESTS_AT_ONCE = 4
 
 A = TypeVar("A")
@@ -107,6 +109,10 @@ class NoSuchObject(StorageError):
     """What was to be read is not there."""
 
 
+class EmptyObject(StorageError):
+    """What was to be read in part has no bytes."""
+
+
 class Bucket:
     """One bucket.
 
@@ -153,16 +159,17 @@ class Bucket:
         """Prove that the bucket can be reached and listed."""
         self._call(self._client.list_objects_v2, "cannot be listed", MaxKeys=1)
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str, *, after: str = "", page_size: int = _PAGE) -> Iterator[StoredObject]:
         """Every object below a prefix, in key order; folder markers are left out.
 
         Args:
             prefix: What the keys begin with.
-            after: Only keys behind this one; pages are asked for as they are needed.
+            after: Only keys behind this one.
+            page_size: Most objects of one answer; answers are asked for as they are needed.
         """
         options = {"StartAfter": after} if after else {}
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.access.name, Prefix=prefix, **options
+            Bucket=self.access.name, Prefix=prefix, PaginationConfig={"PageSize": min(page_size, _PAGE)}, **options
         )
         try:
             for page in pages:
@@ -207,9 +214,33 @@ class Bucket:
             raise self._error(f"cannot look at {key}", error) from error
         except BotoCoreError as error:
             raise self._error("cannot be reached", error) from error
-        return StoredObject(
-            key, answer["ETag"].strip('"'), answer["ContentLength"], answer["LastModified"], answer.get("VersionId")
-        )
+        return _stored(key, answer, answer["ContentLength"])
+
+    def head_all(self, keys: Iterable[str]) -> dict[str, StoredObject]:
+        """Identities of those of many objects that are there, by key; of most, without the version id.
+
+        One listing shows those that lie close together. Only what it does not show is asked for one by one.
+        """
+        wanted = set(keys)
+        found: dict[str, StoredObject] = {}
+        if len(wanted) > 1:
+            entries = 2 * len(wanted)
+            beginning = commonprefix([*wanted])  # noqa: RUF071 - a key is a text, not a path
+            near = self.list(beginning, after=min(wanted)[:-1], page_size=entries)
+            found = {stored.key: stored for stored in islice(near, entries) if stored.key in wanted}
+        others = at_once(self.head, wanted - found.keys())
+        return found | {stored.key: stored for stored in others if stored}
+
+    def beginning(self, key: str, length: int) -> tuple[StoredObject, bytes] | None:
+        """An object's identity and at most its first `length` bytes, of the same version; None where there is none."""
+        try:
+            answer, body = self._get(key, {"Range": f"bytes=0-{length - 1}"})
+        except NoSuchObject:
+            return None
+        except EmptyObject:
+            stored = self.head(key)
+            return stored and (stored, b"")
+        return _stored(key, answer, int(answer["ContentRange"].rpartition("/")[2])), body
 
     def read(self, key: str, *, start: int = 0, length: int | None = None, etag: str | None = None) -> bytes:
         """Bytes of an object.
@@ -226,10 +257,14 @@ class Bucket:
         options: dict[str, Any] = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
         if etag:
             options["IfMatch"] = f'"{etag}"'
+        return self._get(key, options)[1]
+
+    def _get(self, key: str, options: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
+        """The answer to a request for an object, and its body."""
         for last in (False, False, True):
             answer = self._call(self._client.get_object, f"cannot read {key}", Key=key, **options)
             try:
-                return answer["Body"].read()
+                return answer, answer["Body"].read()
             except (BotoCoreError, OSError) as error:  # the client tries again only up to the answer's head
                 if last:
                     raise self._error(f"broke off while reading {key}", error) from error
@@ -291,7 +326,7 @@ class Bucket:
     def delete_all(self, keys: Iterable[str]) -> None:
         """Remove objects, a thousand at a time; it is no error if there is none."""
         left = iter(keys)
-        while batch := list(islice(left, _DELETED_AT_ONCE)):
+        while batch := list(islice(left, _PAGE)):
             answer = self._call(
                 self._client.delete_objects,
                 "cannot delete objects",
@@ -305,7 +340,11 @@ class Bucket:
             return operation(Bucket=self.access.name, **arguments)
         except self._client.exceptions.NoSuchKey as error:
             raise NoSuchObject(str(self._error(failure, error))) from error
-        except (ClientError, BotoCoreError) as error:
+        except ClientError as error:
+            if _status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise EmptyObject(str(self._error(failure, error))) from error
+            raise self._error(failure, error) from error
+        except BotoCoreError as error:
             raise self._error(failure, error) from error
 
     def _error(self, failure: str, error: Exception) -> StorageError:
@@ -341,6 +380,11 @@ def _archived(entry: Mapping[str, Any]) -> ArchivedObject | None:
     if storage_class not in _ARCHIVES or (status.get("RestoreExpiryDate") and not thawing):
         return None
     return ArchivedObject(entry["Key"], entry["Size"], storage_class, thawing)
+
+
+def _stored(key: str, answer: Mapping[str, Any], size: int) -> StoredObject:
+    """The object of a client's answer."""
+    return StoredObject(key, answer["ETag"].strip('"'), size, answer["LastModified"], answer.get("VersionId"))
 
 
 def _status(error: ClientError) -> int:

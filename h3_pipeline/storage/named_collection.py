@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from h3_pipeline.clickhouse.embedded import element
-from h3_pipeline.sql import literal
+from h3_pipeline.sql import literal, mapped
 from h3_pipeline.storage.bucket import BucketAccess
 
 NAME = "trips_bucket"
@@ -47,3 +47,20 @@ def s3_table(*keys: str, csv_format: str, structure: str | None = None, compress
     if structure is not None:
         arguments.append(f"structure = {literal(structure)}")
     return f"s3({NAME}, {', '.join(arguments)})"
+
+
+def s3_targets(keys: Mapping[int, str], number: str, *, csv_format: str, compression: str) -> str:
+    """What to insert into where each row goes to one of several objects; each is written whole or not at all.
+
+    Args:
+        keys: Whole object keys, by number; `prefixes.names_a_pattern` must not hold for any.
+        number: The column that tells a row's number.
+        csv_format: ClickHouse output format.
+        compression: A ClickHouse compression method.
+    """
+    anywhere = [
+        "filename = '{_partition_id}'",
+        f"format = {literal(csv_format)}",
+        f"compression_method = {literal(compression)}",
+    ]
+    return f"s3({NAME}, {', '.join(anywhere)}) PARTITION BY {mapped(number, keys, otherwise='')}"
