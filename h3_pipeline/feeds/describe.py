@@ -1,5 +1,6 @@
 """From an object's key and first bytes to everything needed to read it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from h3_pipeline.errors import UploadRefused
@@ -72,10 +73,8 @@ def describe_upload(key: str, head: bytes, catalog: FeedCatalog, *, complete: bo
 
 def _time_formats(key: str, match: Match, sample: Sample) -> tuple[TimeFormat, TimeFormat | None]:
     """Formats of ``started_at`` and, if it is mapped, ``ended_at``."""
-    started = [record.field(match.columns["started_at"]) for record in sample.records]
-    ended = (
-        [record.field(match.columns["ended_at"]) for record in sample.records] if "ended_at" in match.columns else None
-    )
+    started = sample.column(match.columns["started_at"])
+    ended = sample.column(match.columns["ended_at"]) if "ended_at" in match.columns else None
     stated = match.feed.stated_time_format
     if stated:
         _refuse_other_format(match, sample, started, stated)
@@ -92,7 +91,7 @@ def _time_formats(key: str, match: Match, sample: Sample) -> tuple[TimeFormat, T
         return started_at_format, started_at_format
 
 
-def _detect_started_at(match: Match, started: list[str], ended: list[str]) -> TimeFormat:
+def _detect_started_at(match: Match, started: Sequence[str], ended: Sequence[str]) -> TimeFormat:
     try:
         return detect_time_format(started)
     except UndecidedTimeFormat as undecided:
@@ -110,7 +109,7 @@ def _order(time_format: TimeFormat) -> DateOrder | None:
     return None if time_format.order == "ymd" else time_format.order
 
 
-def _refuse_other_format(match: Match, sample: Sample, started: list[str], stated: TimeFormat) -> None:
+def _refuse_other_format(match: Match, sample: Sample, started: Sequence[str], stated: TimeFormat) -> None:
     """Refuse a file none of whose times is in the feed's format: every row would be refused."""
     if any(matches(stated, value) for value in started):
         return
@@ -122,7 +121,7 @@ def _refuse_other_format(match: Match, sample: Sample, started: list[str], state
 
 
 def _undecided(
-    key: str, match: Match, sample: Sample, started: list[str], undecided: UndecidedTimeFormat
+    key: str, match: Match, sample: Sample, started: Sequence[str], undecided: UndecidedTimeFormat
 ) -> UploadRefused:
     """The refusal that tells how to decide the time format."""
     examples = [f"line {sample.records[place].line} {hints.shown(started[place])}" for place in undecided.examples]
@@ -146,7 +145,7 @@ def _undecided(
     )
 
 
-def _not_one(match: Match, sample: Sample, started: list[str]) -> str:
+def _not_one(match: Match, sample: Sample, started: Sequence[str]) -> str:
     count = _sampled(sample)
     column = _column(match, "started_at")
     place = next((place for place, value in enumerate(started) if value), None)

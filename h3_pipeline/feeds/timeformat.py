@@ -148,13 +148,14 @@ def _reads(shape: _Shape, other: _Shape) -> bool:
     return alike and (shape.zone, other.zone) in {("z", "utc"), ("utc", "z"), ("offset", "z")}
 
 
-def _places_to_read(values: Sequence[str]) -> list[int]:
-    """Places of values that are not empty: all of them where a day may be a month, else some hundreds."""
-    there = [place for place, value in enumerate(values) if value]
-    first = next(filter(None, (_read(values[place]) for place in there[:_ENOUGH])), None)
-    if first is None or (first.shape.kind == "text" and not first.shape.year_first):
-        return there
-    return there[:: max(len(there) // _ENOUGH, 1)]
+def _to_read(values: Sequence[str]) -> list[tuple[int, str]]:
+    """Values that are not empty, with their places: all of them where a day may be a month, else some hundreds."""
+    step = max(len(values) // _ENOUGH, 1)
+    spread = [(place, value) for place in range(0, len(values), step) if (value := values[place])]
+    first = next(filter(None, (_read(value) for _, value in spread)), None)
+    if first and (first.shape.kind != "text" or first.shape.year_first) and 2 * step * len(spread) >= len(values):
+        return spread
+    return [(place, value) for place, value in enumerate(values) if value]
 
 
 def detect_time_format(values: Sequence[str], *, hint: DateOrder | None = None) -> TimeFormat:
@@ -167,7 +168,7 @@ def detect_time_format(values: Sequence[str], *, hint: DateOrder | None = None) 
     Raises:
         UndecidedTimeFormat: No value is in a known format, or the order of month and day is open.
     """
-    read = [(place, _read(values[place])) for place in _places_to_read(values)]
+    read = [(place, _read(value)) for place, value in _to_read(values)]
     known = [(place, value) for place, value in read if value is not None]
     if not known:
         raise UndecidedTimeFormat("unknown_time_format", tuple(place for place, _ in read[:1]))

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from h3_pipeline.errors import UploadRefused
 from h3_pipeline.feeds.dialect import OPEN_QUOTE_CHARACTERS, SAMPLE_RECORDS, Text
@@ -172,3 +174,34 @@ def test_usual_width():
     text = Text("1,2,3\n4,5,6\n7,8\n\n", complete=True)
     assert text.usual_width(",") == (3, pytest.approx(2 / 3))
     assert text.usual_width(";") == (1, 1.0)
+
+
+def outcome(read, delimiter: str, has_header: bool) -> object:
+    try:
+        sample = read(delimiter, has_header=has_header)
+    except UploadRefused as refused:
+        return str(refused)
+    return sample.skip_records, list(sample.records), list(sample.column(1))
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.text("a1,; \t\r\n\v\u2028", max_size=40),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([",", ";", "\t", "|", " "]),
+)
+def test_lines_without_quotes_are_the_records_that_the_parser_reads(text, complete, has_header, delimiter):
+    try:
+        read = Text(text, complete=complete)
+    except UploadRefused:
+        return
+    parsed = outcome(read._parsed_sample, delimiter, has_header)
+    assert outcome(read.sample, delimiter, has_header) == parsed
+
+
+def test_a_long_field_is_a_fault_with_and_without_quotes_elsewhere():
+    text = f"a,b\n{'x' * 200_000},2\n3,4\n"
+    for written in (text, text + '"5",6\n'):
+        sample = Text(written, complete=True).sample(",", has_header=True)
+        assert [record.fault for record in sample.records][:2] == ["long_field", ""]
