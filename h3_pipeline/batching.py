@@ -1,4 +1,4 @@
-"""Splits a sequence into batches that are bounded in number, or in number and in size."""
+"""Splits a sequence into batches that are bounded in number, or in number and in size, and names them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -30,3 +30,8 @@ def bounded(items: Iterable[T], size_of: Callable[[T], int], *, most: int, most_
 def batched(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     """Split items, in order, into batches of so many."""
     return (items[start : start + most] for start in range(0, len(items), most))
+
+
+def named(items: Sequence[str]) -> str:
+    """A batch in a few words."""
+    return items[0] if len(items) == 1 else f"{items[0]} and {len(items) - 1} more"

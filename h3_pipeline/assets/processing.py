@@ -32,6 +32,7 @@ from dagster import (
 from h3_pipeline.assets.metadata import TRIPS_SCHEMA, processed_metadata
 from h3_pipeline.assets.reporting import describe_partitions, report
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG, RAW_UPLOADS
+from h3_pipeline.batching import named
 from h3_pipeline.clickhouse.client import QueryError
 from h3_pipeline.errors import UploadRefused
 from h3_pipeline.ops import measured
@@ -48,7 +49,6 @@ from h3_pipeline.telemetry.context import doing
 from h3_pipeline.telemetry.stages import StageClock
 from h3_pipeline.telemetry.tracing import span
 from h3_pipeline.warehouse.connect import handovers
-from h3_pipeline.warehouse.loading import named
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ Dagster's public ways are made for one partition: each event in transactions of 
 upload takes longer than loading it, and for each partition's metadata a list of all the partitions there are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -13,16 +13,16 @@ from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, Dagste
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 
-def report(context: AssetExecutionContext, materializations: Sequence[AssetMaterialization]) -> None:
+def report(context: AssetExecutionContext, materializations: Iterable[AssetMaterialization]) -> None:
     """Tell Dagster of a step's materializations in one go, as it does for the partitions of a yielded asset."""
     step = context.get_step_execution_context()
-    for materialization, batch in _in_one_batch(materializations):
+    for materialization, batch in _in_batches(materializations):
         DagsterEvent.asset_materialization(step, materialization, batch)
 
 
-def report_without_run(instance: DagsterInstance, materializations: Sequence[AssetMaterialization]) -> None:
+def report_without_run(instance: DagsterInstance, materializations: Iterable[AssetMaterialization]) -> None:
     """Tell Dagster of materializations that belong to no run, in one go."""
-    for materialization, batch in _in_one_batch(materializations):
+    for materialization, batch in _in_batches(materializations):
         event = DagsterEvent(
             event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
             event_specific_data=StepMaterializationData(materialization),
@@ -46,9 +46,14 @@ def describe_partitions(context: AssetExecutionContext, asset: str, metadata: Ma
         )
 
 
-def _in_one_batch(
-    materializations: Sequence[AssetMaterialization],
+def _in_batches(
+    materializations: Iterable[AssetMaterialization],
 ) -> Iterator[tuple[AssetMaterialization, DagsterEventBatchMetadata]]:
-    batch = uuid4().hex
-    for number, materialization in enumerate(materializations, 1):
-        yield materialization, DagsterEventBatchMetadata(batch, is_end=number == len(materializations))
+    """A batch for each asset: of a batch, Dagster's storages take the last event to be the asset's newest."""
+    by_asset: dict[AssetKey, list[AssetMaterialization]] = {}
+    for materialization in materializations:
+        by_asset.setdefault(materialization.asset_key, []).append(materialization)
+    for of_asset in by_asset.values():
+        batch = uuid4().hex
+        for number, materialization in enumerate(of_asset, 1):
+            yield materialization, DagsterEventBatchMetadata(batch, is_end=number == len(of_asset))

@@ -31,6 +31,7 @@ from h3_pipeline.assets.pictures import departures_picture
 from h3_pipeline.assets.processing import UPLOAD_MANIFESTS
 from h3_pipeline.assets.reporting import report
 from h3_pipeline.assets.uploads import DATA_VERSION_TAG
+from h3_pipeline.batching import named
 from h3_pipeline.ops import measured
 from h3_pipeline.ops.observed import observed_step
 from h3_pipeline.partitions import uploads_partitions
@@ -42,7 +43,7 @@ from h3_pipeline.telemetry.context import doing
 from h3_pipeline.telemetry.stages import StageClock
 from h3_pipeline.telemetry.tracing import span
 from h3_pipeline.warehouse import history
-from h3_pipeline.warehouse.loading import LoadedUpload, Warehouse, batches, named
+from h3_pipeline.warehouse.loading import LoadedUpload, Warehouse, batches
 from h3_pipeline.warehouse.reconcile import ResolutionCheck
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, LOADED_TABLES, TRIPS
 

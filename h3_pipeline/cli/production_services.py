@@ -15,6 +15,7 @@ from threading import Thread
 from h3_pipeline.cli import screen
 from h3_pipeline.cli.dagster_services import HOST, START_SECONDS, end, environment, relay
 from h3_pipeline.errors import PipelineError
+from h3_pipeline.local.dagster_home import EVENTS_AT_ONCE
 from h3_pipeline.local.ports import held
 from h3_pipeline.local.postgres import local_postgres
 from h3_pipeline.local.production import write_instance
@@ -132,6 +133,7 @@ def production_services(settings: Settings, *, verbose: bool) -> Iterator[Produc
         with held() as code_port:
             pass
         own = {
+            **EVENTS_AT_ONCE,
             "DAGSTER_HOME": str(workspace.parent),
             "DAGSTER_CODE_SERVER_HOST": HOST,
             "DAGSTER_CODE_SERVER_PORT": str(code_port),

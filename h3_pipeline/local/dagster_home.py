@@ -8,9 +8,8 @@ from pathlib import Path
 
 import yaml
 
-_BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
-_EVENTS_AT_ONCE = "500"
-"""Of those that Dagster writes of many partitions at a time; by default it writes each by itself."""
+EVENTS_AT_ONCE = {"DAGSTER_EVENT_BATCH_SIZE": "500"}
+"""Events of many partitions that Dagster stores at once, as a variable; by default it stores each by itself."""
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def dagster_home(home: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     text = resources.files("h3_pipeline.local").joinpath("dagster.yaml").read_text(encoding="utf-8")
     (folder / "dagster.yaml").write_text(f"{text}\n{_storages(folder)}", encoding="utf-8")
-    ours = {"DAGSTER_HOME": str(folder), _BATCH_SIZE: _EVENTS_AT_ONCE}
+    ours = {"DAGSTER_HOME": str(folder), **EVENTS_AT_ONCE}
     ours = {name: value for name, value in ours.items() if name not in os.environ}
     os.environ.update(ours)
     try:

@@ -17,9 +17,6 @@ from h3_pipeline.trips.columns import TRIP_COLUMNS
 HANDED_OVER_COLUMNS: tuple[str, ...] = tuple(column.name for column in TRIP_COLUMNS)
 """Columns of a file: those of ``trips``."""
 
-FILES_AT_ONCE = 100
-"""Files that one statement reads."""
-
 _STRUCTURE = ", ".join(f"{column.name} {column.type}" for column in TRIP_COLUMNS)
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 

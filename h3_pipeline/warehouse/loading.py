@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from h3_pipeline.batching import bounded
+from h3_pipeline.batching import bounded, named
 from h3_pipeline.clickhouse.client import ClickHouse
 from h3_pipeline.errors import WarehouseError
 from h3_pipeline.processing.handover import Handovers
@@ -247,11 +247,6 @@ class Warehouse:
 def batches(manifests: Iterable[Manifest]) -> Iterator[list[Manifest]]:
     """Split uploads, in order, into loads of bounded rows and number."""
     return bounded(manifests, lambda manifest: manifest.rows_loaded, most=BATCH_UPLOADS, most_size=BATCH_ROWS)
-
-
-def named(uploads: Sequence[str]) -> str:
-    """Uploads in a few words."""
-    return uploads[0] if len(uploads) == 1 else f"{uploads[0]} and {len(uploads) - 1} more"
 
 
 def _refuse_other_rows(staged: Staged, manifests: Sequence[Manifest]) -> None:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from h3_pipeline.batching import batched
 from h3_pipeline.clickhouse.client import ClickHouse, QueryError
 from h3_pipeline.clickhouse.short_lived import NEVER_MERGED
 from h3_pipeline.errors import WarehouseError
-from h3_pipeline.processing.handover import FILES_AT_ONCE, HANDED_OVER_COLUMNS, handed_over
+from h3_pipeline.processing.handover import HANDED_OVER_COLUMNS, handed_over
 from h3_pipeline.trips.columns import PROCESSED_COLUMNS
 from h3_pipeline.warehouse.roll_up import RollUp, ScratchTables
 from h3_pipeline.warehouse.schema import CELL_HOURLY, FLOW_HOURLY, LOADED_TABLES, TRIPS, Placement
@@ -73,9 +72,9 @@ class Staging:
     def take_trips(self, files: Sequence[Path]) -> None:
         """Add the trips that tasks on this machine handed over (`processing.handover`)."""
         columns = ", ".join(HANDED_OVER_COLUMNS)
-        for some in batched(files, FILES_AT_ONCE):
+        if files:
             self.engine.command(
-                f"INSERT INTO {self.table(TRIPS)} ({columns}) SELECT {columns} FROM {handed_over(some)}",
+                f"INSERT INTO {self.table(TRIPS)} ({columns}) SELECT {columns} FROM {handed_over(files)}",
                 settings=INSERT_SETTINGS,
             )
 

@@ -50,6 +50,32 @@ class TestObjects:
         assert later is not None
         assert later.etag != stored.etag
 
+    def test_identities_of_many(self, bucket: Bucket) -> None:
+        keys = [f"x/many/{number}.csv" for number in range(3)] + ["x/ä far away/1+ %.csv", "x/other"]
+        for key in keys:
+            put(bucket, key, key.encode())
+        put(bucket, "x/many/1.csv.more", b"between")
+        found = bucket.head_all([*keys, "x/many/nothing.csv", "x/nothing"])
+        assert found == {key: bucket.head(key) for key in keys}
+        assert bucket.head_all(["x/other"]) == {"x/other": bucket.head("x/other")}
+        assert bucket.head_all(["x/nothing"]) == bucket.head_all([]) == {}
+
+    def test_those_that_lie_together_take_one_request(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+        keys = [f"x/side by side/{number:03}.csv" for number in range(20)]
+        for key in keys:
+            put(bucket, key, b"1")
+        monkeypatch.setattr(bucket, "head", None)
+        assert list(bucket.head_all(keys)) == keys
+
+    def test_the_beginning(self, bucket: Bucket) -> None:
+        put(bucket, "x/beginning", b"12345")
+        stored = bucket.head("x/beginning")
+        assert bucket.beginning("x/beginning", 3) == (stored, b"123")
+        assert bucket.beginning("x/beginning", 99) == (stored, b"12345")
+        put(bucket, "x/beginning", b"")
+        assert bucket.beginning("x/beginning", 99) == (bucket.head("x/beginning"), b"")
+        assert bucket.beginning("x/no beginning", 99) is None
+
     def test_a_version_that_is_no_longer_there_is_not_read(self, bucket: Bucket) -> None:
         put(bucket, "x/version", b"one")
         stored = bucket.head("x/version")
