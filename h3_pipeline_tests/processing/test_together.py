@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from backports import zstd
 
+from h3_pipeline.clickhouse.client import QueryError
 from h3_pipeline.errors import StorageError, UploadRefused
 from h3_pipeline.processing import together
 from h3_pipeline.processing.engine import TaskEngine
@@ -20,6 +21,7 @@ from h3_pipeline.processing.task import ProcessingTask
 from h3_pipeline.processing.together import process_together, side_by_side
 from h3_pipeline.storage import prefixes
 from h3_pipeline.storage.bucket import Bucket
+from h3_pipeline.storage.named_collection import s3_targets
 from h3_pipeline_tests.reliability.programs import trips_csv
 from h3_pipeline_tests.uploads import Content, processing_task, put, same
 
@@ -151,6 +153,19 @@ def test_where_a_statement_fails_all_are_left(processing: ProcessingTask) -> Non
     with pytest.raises(UploadRefused, match="There is no object"):
         process_upload("2nd.csv", processing)
     assert process_upload("1st.csv", processing).manifest.rows_loaded == 30
+
+
+def test_a_statement_that_fails_half_way_leaves_no_object(processing: ProcessingTask) -> None:
+    keys = {number: f"processed/half way/{number}.csv.zst" for number in range(4)}
+    target = s3_targets(keys, "half", csv_format="CSVWithNames", compression="zstd")
+    rows = "SELECT intDiv(number, 50000) AS half, throwIf(number = {end:UInt64}) AS fault FROM numbers(200000)"
+    blocks = {"max_block_size": 1000, "min_insert_block_size_rows": 1000, "max_threads": 1}
+    engine = processing.engine.clickhouse
+    with pytest.raises(QueryError, match="throwIf"):
+        engine.command(f"INSERT INTO FUNCTION {target} {rows}", {"end": 199_999}, settings=blocks)
+    assert list(processing.bucket.list("processed/half way/")) == []
+    engine.command(f"INSERT INTO FUNCTION {target} {rows}", {"end": 200_000}, settings=blocks)
+    assert [stored.key for stored in processing.bucket.list("processed/half way/")] == list(keys.values())
 
 
 def test_batches_go_side_by_side(processing: ProcessingTask) -> None:
