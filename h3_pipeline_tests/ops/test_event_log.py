@@ -83,9 +83,8 @@ def test_events_of_many_partitions_are_those_that_dagster_writes_one_by_one(tmp_
                 assert planned is not None
                 assert planned.run_id == run_id
             [record] = instance.get_asset_records([AssetKey("parts")])
-            newest = record.asset_entry.last_materialization
-            assert newest is not None
-            assert newest.get_dagster_event().partition == _PARTITIONS[-1]
+            [newest] = instance.fetch_materializations(AssetKey("parts"), limit=1).records
+            assert record.asset_entry.last_materialization_record == newest
             assert record.asset_entry.last_run_id == run_id
     assert told[ours] == told[dagsters]
 
