@@ -89,8 +89,8 @@ bench: $(INSTALLED) $(BENCH_VENV)/.installed ## Compare ways to load (SIZES=1M,5
 	  $(if $(MORE),--more)
 	@$(if $(FILE),,$(MAKE) --no-print-directory docs)
 
-bench-growth: $(INSTALLED) ## Measure what grows with the tables, files, keys, partitions (N=50M FILES=1000 ROWS=5000 KEYS=100k PARTITIONS=10k ROUNDS=3)
-	@$(BIN)/python -m benchmarks growth $(if $(N),--trips $(N)) $(if $(FILES),--files $(FILES)) $(if $(ROWS),--rows $(ROWS)) \
+bench-growth: $(INSTALLED) ## Measure what grows with the tables, files, keys, partitions (N=50M FILES=1000 ROWS=5000 KEYS=100k PARTITIONS=10k ROUNDS=3 PARTS=tables,files,keys,pages)
+	@$(BIN)/python -m benchmarks growth $(if $(PARTS),--parts $(PARTS)) $(if $(N),--trips $(N)) $(if $(FILES),--files $(FILES)) $(if $(ROWS),--rows $(ROWS)) \
 	  $(if $(KEYS),--keys $(KEYS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FOLDER),--folder "$(FOLDER)")
 	@$(MAKE) --no-print-directory docs

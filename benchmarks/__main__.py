@@ -103,13 +103,14 @@ def growth(
     keys: Annotated[str, typer.Option(help="Objects that the sensor lists")] = "100k",
     partitions: Annotated[str, typer.Option(help="Partitions in the UI")] = "10k",
     rounds: Annotated[int, typer.Option(min=1, help="How often each is measured")] = 3,
-    parts: Annotated[str, typer.Option(help="Some of tables, files, keys, pages; then nothing is kept")] = "all",
+    parts: Annotated[str, typer.Option(help="Some of tables, files, keys, pages; the others stay as kept")] = "all",
     timeout: Annotated[float, typer.Option(help="Seconds after which a run is given up")] = 3600,
     folder: WorkFolder = None,
     publish: Annotated[bool, typer.Option(help="Keep the result for the documents")] = True,
 ) -> None:
     """Measure what grows with the tables, the files, the keys listed and the partitions."""
     from benchmarks.growth import PARTS, Plan, measure
+    from benchmarks.growth_result import GrowthResult
 
     chosen = PARTS if parts == "all" else tuple(part.strip() for part in parts.split(","))
     if unknown := set(chosen) - set(PARTS):
@@ -124,8 +125,6 @@ def growth(
         rounds=rounds,
         timeout=timeout,
     )
-    # a part by itself would take the place of all the others
-    publish = publish and chosen == PARTS
     with work_folder(folder) as work, work_folder(folder, reused=f"full-{plan.trips}") as full_home:
         result = measure(
             plan,
@@ -133,6 +132,7 @@ def growth(
             full_home,
             say=_say,
             keep=lambda so_far: so_far.write() if publish else None,
+            kept=GrowthResult.read() if publish else None,
         )
     console.print(result.grid().rich())
     console.print(result.queries_grid().rich())

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.growth_listing import listed_keys
 from benchmarks.growth_loads import into_full_tables, many_files
 from benchmarks.growth_pages import partitioned_pages
-from benchmarks.growth_result import GrowthResult
+from benchmarks.growth_result import GrowthResult, Measurement
 from benchmarks.machine import this_machine
 from benchmarks.store import running_store
 
@@ -49,6 +49,7 @@ def measure(
     *,
     say: Callable[[str], None],
     keep: Callable[[GrowthResult], None],
+    kept: GrowthResult | None = None,
 ) -> GrowthResult:
     """Measure.
 
@@ -58,26 +59,33 @@ def measure(
         full_home: Home of the full tables.
         say: Told what goes on.
         keep: Handed what there is after each part.
+        kept: What was measured before, of which the parts not measured now stay.
     """
-    result = GrowthResult(machine=this_machine(), rounds=plan.rounds)
+    result = kept or GrowthResult()
+    measurement = Measurement(machine=this_machine(), rounds=plan.rounds)
+
+    def measured(part: str) -> None:
+        result.measurements[part] = measurement
+        keep(result)
+
     with running_store(folder / "store") as store:
         if "tables" in plan.parts:
             result.full_tables = into_full_tables(
                 store, folder, full_home, plan.trips, rounds=plan.rounds, timeout=plan.timeout, say=say
             )
-            keep(result)
+            measured("tables")
         if "files" in plan.parts:
             result.many_files = many_files(
                 store, folder, plan.files, plan.rows, rounds=plan.rounds, timeout=plan.timeout, say=say
             )
-            keep(result)
+            measured("files")
     if "keys" in plan.parts:
         result.listed_keys = listed_keys(plan.keys, timeout=plan.timeout)
-        keep(result)
+        measured("keys")
     if "pages" in plan.parts:
         result.partitioned_pages = [
             partitioned_pages(folder / f"pages-{number}", number, rounds=plan.rounds, say=say)
             for number in (FEW_PARTITIONS, plan.partitions)
         ]
-        keep(result)
+        measured("pages")
     return result

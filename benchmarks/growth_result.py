@@ -115,20 +115,33 @@ class PartitionedPages(BaseModel):
     pages: list[Page]
 
 
-class GrowthResult(BaseModel):
-    """All that was measured.
+class Measurement(BaseModel):
+    """Where and how a part was measured.
 
     Attributes:
         machine: Where and when.
-        rounds: How often each was measured.
+        rounds: How often.
+    """
+
+    machine: Machine
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"{self.machine}; medians of {times_text(self.rounds, 'round')}"
+
+
+class GrowthResult(BaseModel):
+    """All that was measured, each part the last time that it was.
+
+    Attributes:
+        measurements: Of each part, by its name.
         full_tables: Loads into full tables.
         many_files: Small files.
         listed_keys: The sensor.
         partitioned_pages: The UI, by number of partitions.
     """
 
-    machine: Machine
-    rounds: int
+    measurements: dict[str, Measurement] = Field(default_factory=dict)
     full_tables: FullTables | None = None
     many_files: ManyFiles | None = None
     listed_keys: ListedKeys | None = None
@@ -165,11 +178,16 @@ class GrowthResult(BaseModel):
                 what = f"a tick of the sensor, {listed.keys:,} keys, {name}{asked}{end}"
                 rows.append([f"{what}; {tick.grown_bytes / 1e6:,.0f} MB of memory", number(tick.seconds, 2), "", ""])
         rows += self._pages()
-        return Grid(
-            ["what", "seconds", "against", "ratio"],
-            rows,
-            f"{self.machine}; medians of {times_text(self.rounds, 'round')}.",
-        )
+        return Grid(["what", "seconds", "against", "ratio"], rows, self._measured())
+
+    def _measured(self) -> str:
+        """Where the parts were measured; their names only where it was not all at once."""
+        parts: dict[str, list[str]] = {}
+        for part, measurement in self.measurements.items():
+            parts.setdefault(str(measurement), []).append(part)
+        if len(parts) == 1:
+            return f"{next(iter(parts))}."
+        return " ".join(f"{', '.join(names).capitalize()}: {measured}." for measured, names in parts.items())
 
     def _pages(self) -> list[list[str]]:
         if len(self.partitioned_pages) != 2:

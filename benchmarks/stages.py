@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from benchmarks.grid import Grid, number
+from benchmarks.grid import Grid, number, times_text
 from benchmarks.machine import Machine, this_machine
 from benchmarks.sample import write_sample
 from benchmarks.store import Store, running_store
@@ -69,7 +69,7 @@ class StagesResult(BaseModel):
         return Grid(
             ["stage", "s a million rows", "CPU s a million rows", "share"],
             [*rows, ["all of them", number(whole / millions, 2), number(busy / millions, 2), "100%"]],
-            f"{self.machine}; {self.rows:,} rows, the fastest of {len(self.rounds)} rounds.",
+            f"{self.machine}; {self.rows:,} rows, the fastest of {times_text(len(self.rounds), 'round')}.",
         )
 
 
