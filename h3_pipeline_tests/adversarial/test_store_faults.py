@@ -230,12 +230,11 @@ MOMENTS = {
 
 def test_an_object_replaced_just_before_it_is_looked_at_is_loaded_as_it_is_then(store: Store) -> None:
     """Its identity and its beginning come in one answer: never the one of this version and the other of that."""
-    third = text(*[GOOD] * 5).encode()
-    store.proxy.before("^(GET|HEAD) .*/uploads/", lambda _: put(store.direct, KEY, third))
+    store.proxy.before("^(GET|HEAD) .*/uploads/", lambda _: put(store.direct, KEY, SHORTER))
     manifest = store.process()
     stored = store.direct.head(prefixes.upload_object(KEY))
     assert stored is not None
-    assert (manifest.upload_etag, manifest.upload_bytes, manifest.rows_in) == (stored.etag, len(third), 5)
+    assert (manifest.upload_etag, manifest.upload_bytes, manifest.rows_in) == (stored.etag, len(SHORTER), 5)
     assert store.rows() == 5
 
 
